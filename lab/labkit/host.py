@@ -15,13 +15,14 @@ NEEDS = {
     "docker": ["docker.io", "docker-cli"],
     "containerd": ["containerd"],
     "mmdebstrap": ["mmdebstrap"],
+    "strip": ["binutils"],
     "ssh": ["openssh-client"],
     "ssh-keygen": ["openssh-client"],
     "ip": ["iproute2"],
     "tar": ["tar"],
     "iptables": ["iptables"],
 }
-BUILD_ONLY = {"mmdebstrap", "pip", "keyring"}
+BUILD_ONLY = {"mmdebstrap", "strip"}
 
 
 def find(name):

