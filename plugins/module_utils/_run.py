@@ -1,0 +1,92 @@
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run a tool of the Ascend driver, bounded in time and in output."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import time
+from typing import Dict, List, Optional, Tuple
+
+MAX_OUTPUT = 1024 * 1024
+DRIVER = "/usr/local/Ascend/driver"
+TOOL_FOLDERS = ("/usr/local/bin", "/usr/local/sbin", "/usr/bin", "/usr/sbin", DRIVER + "/tools")
+RC_TIMEOUT, RC_NOT_EXECUTABLE, RC_NOT_FOUND = 124, 126, 127
+
+
+def find_tool(name: str, explicit: Optional[str] = None) -> Optional[str]:
+    """The path of a tool: the explicit one or none, else from the usual places, else from PATH."""
+    if explicit:
+        return explicit if os.path.isfile(explicit) else None
+    for folder in TOOL_FOLDERS:
+        path = os.path.join(folder, name)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return shutil.which(name)
+
+
+def driver_env() -> Dict[str, str]:
+    """The library path the tools need; the non-login shell of Ansible has none."""
+    wanted = [DRIVER + "/lib64", DRIVER + "/lib64/common", DRIVER + "/lib64/driver"]
+    present = os.environ.get("LD_LIBRARY_PATH")
+    return {"LD_LIBRARY_PATH": ":".join(wanted + ([present] if present else []))}
+
+
+def run(argv: List[str], timeout: float, env: Optional[Dict[str, str]] = None) -> Tuple[int, str, bool]:
+    """Run a command: (exit status, its stdout and stderr, whether the time was up).
+
+    When the time is up, or more than MAX_OUTPUT came, the whole process group is killed.
+    """
+    try:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            env=dict(os.environ, LC_ALL="C", LANGUAGE="C", **(env or {})),
+        )
+    except FileNotFoundError as error:
+        return RC_NOT_FOUND, str(error), False
+    except (OSError, ValueError) as error:
+        return RC_NOT_EXECUTABLE, str(error), False
+
+    output, complete = _read(process, time.monotonic() + timeout)
+    timed_out = not complete and len(output) < MAX_OUTPUT
+    if not complete:
+        _kill_group(process)
+    return RC_TIMEOUT if timed_out else process.returncode, output.decode("utf-8", "replace"), timed_out
+
+
+def _read(process: subprocess.Popen, deadline: float) -> Tuple[bytes, bool]:
+    """Read until the process has ended; (output, False) when it went on for too long or printed too much."""
+    output = b""
+    pipe_open = True
+    with process.stdout, selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while time.monotonic() < deadline and len(output) < MAX_OUTPUT:
+            ended = process.poll() is not None
+            if not pipe_open:
+                if ended:
+                    return output, True
+                time.sleep(0.02)
+            elif selector.select(0 if ended else min(0.1, max(0, deadline - time.monotonic()))):
+                chunk = os.read(process.stdout.fileno(), 65536)
+                pipe_open = bool(chunk)
+                output = (output + chunk)[:MAX_OUTPUT]
+            elif ended:  # whatever it left behind may hold the pipe open
+                return output, True
+    return output, False
+
+
+def _kill_group(process: subprocess.Popen) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except OSError:
+        pass
+    try:
+        process.wait(timeout=2)
+    except subprocess.TimeoutExpired:  # stuck in the driver: cannot be killed, is not waited for
+        pass

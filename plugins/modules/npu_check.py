@@ -1,0 +1,163 @@
+#!/usr/bin/python
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: npu_check
+short_description: Judge the Ascend NPUs of a node
+version_added: 0.1.0
+description:
+  - Runs C(npu-smi info) and gives one verdict for each check, with what was seen, what was wanted and what to do.
+  - The checks are V(npu.tool), V(npu.count), V(npu.product), V(npu.health), V(npu.idle.processes), V(npu.idle.hbm)
+    and V(npu.driver).
+  - A verdict is V(pass), V(warn), V(fail), V(unknown) or V(skipped).
+  - What the tool does not tell is V(unknown), never V(pass).
+  - Changes nothing.
+author: "ascend_ops.vllm contributors (@ascend-ops)"
+attributes:
+  check_mode:
+    description: Can run in check mode; it reads only.
+    support: full
+  diff_mode:
+    description: Has nothing to show as a difference.
+    support: none
+options:
+  executable:
+    description: Path of C(npu-smi) on the node. Without it the usual places and C(PATH) are searched.
+    type: path
+  timeout:
+    description: Seconds to wait for the tool. A driver that hangs makes it wait without end.
+    type: float
+    default: 20.0
+  chips:
+    description: Number of chips the node must have. More of them is a warning. Not judged without it.
+    type: int
+  product:
+    description: Hardware the node must be. Not judged without it.
+    type: str
+    choices: [a2, a3]
+  idle:
+    description: Whether the chips must be idle, with no process and no more memory in use than O(max_idle_hbm_mb).
+    type: bool
+    default: true
+  max_idle_hbm_mb:
+    description: High-bandwidth memory in MB that may be in use on an idle chip. An idle 910B shows about 3300.
+    type: int
+    default: 5000
+  own_pids:
+    description: Processes that belong to the service itself. They and their memory do not count as busy.
+    type: list
+    elements: int
+    default: []
+  min_driver:
+    description: Oldest driver that will do, such as V(24.1.rc2) or V(25.5.1). Not judged without it.
+    type: str
+  fail_on:
+    description: Verdicts that make the task fail, after all checks are done.
+    type: list
+    elements: str
+    choices: [fail, unknown, warn]
+    default: [fail]
+"""
+
+EXAMPLES = r"""
+- name: Check that the node can take an A2 deployment
+  ascend_ops.vllm.npu_check:
+    chips: 8
+    product: a2
+    min_driver: 24.1.rc2
+    fail_on: [fail, unknown]
+
+- name: Check the health while the service runs
+  ascend_ops.vllm.npu_check:
+    idle: false
+    fail_on: []
+  register: npus
+"""
+
+RETURN = r"""
+verdicts:
+  description: One verdict for each check, always all of them and in the same order.
+  returned: always, unless an option is wrong
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: Name of the check.
+      type: str
+    verdict:
+      description: V(pass), V(warn), V(fail), V(unknown) or V(skipped).
+      type: str
+    seen:
+      description: What was seen.
+      type: str
+    wanted:
+      description: What was wanted.
+      type: str
+    remedy:
+      description: What to do; empty for V(pass).
+      type: str
+  sample:
+    - id: npu.count
+      verdict: fail
+      seen: "7 chips; missing: NPU 3"
+      wanted: 8 chips
+      remedy: See 'dmesg | grep -i ascend' for a chip that was lost.
+ok:
+  description: Whether no verdict is V(fail) or V(unknown).
+  returned: always, unless an option is wrong
+  type: bool
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_checks import (
+    EXPECTATIONS,
+    judge_npu,
+    parse_driver_version,
+)
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_read import ARGUMENTS, failure_message, read_npus
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            ARGUMENTS,
+            chips=dict(type="int"),
+            product=dict(type="str", choices=["a2", "a3"]),
+            idle=dict(type="bool", default=True),
+            max_idle_hbm_mb=dict(type="int", default=5000),
+            own_pids=dict(type="list", elements="int", default=[]),
+            min_driver=dict(type="str"),
+            fail_on=dict(type="list", elements="str", choices=["fail", "unknown", "warn"], default=["fail"]),
+        ),
+        supports_check_mode=True,
+    )
+    params = module.params
+    oldest = params["min_driver"]
+    if oldest is not None and parse_driver_version(oldest) is None:
+        module.fail_json(msg="min_driver is not a driver version: %s. Write it like 24.1.rc2 or 25.5.1." % oldest)
+    if params["chips"] is not None and params["chips"] < 1:
+        module.fail_json(msg="chips must be 1 or more, not %d." % params["chips"])
+
+    info, failure = read_npus(params["executable"], params["timeout"])
+    if failure:
+        failure = dict(failure, meaning=failure_message(dict(failure, remedy="")).strip())
+    verdicts = judge_npu(info or failure, dict((name, params[name]) for name in EXPECTATIONS))
+    result = {
+        "changed": False,
+        "verdicts": verdicts,
+        "ok": not any(verdict["verdict"] in ("fail", "unknown") for verdict in verdicts),
+    }
+    bad = [verdict for verdict in verdicts if verdict["verdict"] in params["fail_on"]]
+    if bad:
+        lines = ["%(id)s %(verdict)s: seen %(seen)s; wanted %(wanted)s. %(remedy)s" % verdict for verdict in bad]
+        module.fail_json(msg="%d of the NPU checks did not pass:\n%s" % (len(bad), "\n".join(lines)), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
