@@ -1,0 +1,115 @@
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Wait for the service of a replica, on all its nodes at once.
+
+Each node is watched in short slices by the module ``vllm_probe``. What one node finds out concerns all: that the
+primary answers, or that a container died. It is told to the others through a file in the temporary directory that
+the workers of one run of Ansible share, so that nobody waits for a group that cannot come up any more.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from ansible import constants as C
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+SLICE = 10
+PROGRESS = 30
+
+
+class ActionModule(ActionBase):
+    """The action of ``ascend_ops.vllm.vllm_wait``."""
+
+    _supports_check_mode = True
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        unused, given = self.validate_argument_spec(
+            argument_spec={
+                "replica": {"type": "str", "required": True},
+                "timeout": {"type": "int", "required": True},
+                "name": {"type": "str", "required": True},
+                "started_at": {"type": "int", "default": 0},
+                "url": {"type": "str", "default": ""},
+                "model": {"type": "str", "default": ""},
+                "engine": {"type": "str", "default": "docker"},
+            }
+        )
+        host = task_vars["inventory_hostname"]
+        news = Path(C.DEFAULT_LOCAL_TMP) / "ascend-vllm-{0}-{1}".format(self._task._uuid, given["replica"].replace("/", "_"))
+        probe = {key: given[key] for key in ("name", "started_at", "url", "model", "engine")}
+        probe.update(seconds=SLICE, request_timeout=30)
+        start = time.monotonic()
+        shown = 0.0
+        while True:
+            if news.exists():
+                return self._told(result, json.loads(news.read_text()), host)
+            seen = self._execute_module("ascend_ops.vllm.vllm_probe", module_args=probe, task_vars=task_vars)
+            if seen.get("failed") or seen.get("unreachable"):
+                result.update(seen)
+                self._tell(news, host, "failed", seen.get("msg", "the node could not be asked"))
+                return result
+            waited = time.monotonic() - start
+            if seen["state"] == "dead":
+                result.update(failed=True, dead=True, msg=_obituary(host, given, seen), container=seen["container"],
+                              causes=seen["causes"], log=seen["log"])
+                self._tell(news, host, "dead", result["msg"])
+                Display().display("{0}\nlast lines of its log:\n{1}\n".format(result["msg"], seen["log"] or "(none)"),
+                                  color=C.COLOR_ERROR)
+                return result
+            if seen["state"] == "ready":
+                result.update(changed=False, waited=round(waited, 1), verdicts=seen["verdicts"])
+                self._tell(news, host, "ready", "")
+                return result
+            if waited >= given["timeout"]:
+                last = seen["verdicts"][-1]["seen"] if seen["verdicts"] else "the primary gave no word"
+                result.update(failed=True, msg=(
+                    "{0}: no tokens from the service within {1} s; last seen: {2}; last line of the log: {3}. Look at "
+                    "'docker logs {4}'; when the weights still load, raise vllm_service_ready_timeout.".format(
+                        host, given["timeout"], last, seen["log"] or "(none)", given["name"])))
+                self._tell(news, host, "failed", result["msg"])
+                return result
+            if given["url"] and waited - shown >= PROGRESS:
+                shown = waited
+                Display().display("{0}: waiting for tokens since {1:.0f} s of {2}; the log says: {3}".format(
+                    host, waited, given["timeout"], seen["log"] or "(nothing)"))
+
+    @staticmethod
+    def _tell(news, host, state, text):
+        """Leave word for the other nodes; the first word stays."""
+        try:
+            with news.open("x") as handle:
+                json.dump({"host": host, "state": state, "text": text}, handle)
+        except FileExistsError:
+            pass
+
+    @staticmethod
+    def _told(result, word, host):
+        if word["state"] == "ready":
+            result.update(changed=False, msg="{0} answers".format(word["host"]))
+        else:
+            result.update(failed=True, dead=word["state"] == "dead", msg="{0}: stopped waiting, since {1} will not come up: {2}".format(
+                host, word["host"], word["text"]))
+        return result
+
+
+def _obituary(host, given, seen):
+    container = seen["container"]
+    if container is None:
+        return "{0}: the container {1} is gone; somebody removed it while it started. Deploy again.".format(
+            host, given["name"])
+    how = "exit code {0}".format(container["exit_code"])
+    if container["oom_killed"]:
+        how += ", killed for want of memory"
+    if container["error"]:
+        how += ", {0}".format(container["error"])
+    if container["running"]:
+        how = "it was started anew since"
+    causes = " ".join("[{0}] {1} The log says: {2}".format(c["id"], c["advice"], c["line"]) for c in seen["causes"])
+    return "{0}: the container {1} died ({2}). {3}".format(
+        host, given["name"], how, causes or "No known cause in its log: see 'docker logs {0}'.".format(given["name"]))

@@ -1,0 +1,21 @@
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import absolute_import, annotations, division, print_function
+
+__metaclass__ = type
+
+
+class ModuleDocFragment(object):
+    """The option that all modules have which talk to the container engine."""
+
+    DOCUMENTATION = r"""
+options:
+  engine:
+    description: Name or path of the engine's command on the node.
+    type: str
+    default: docker
+requirements:
+  - The C(docker) command on the node. No Python library is needed there.
+"""

@@ -1,0 +1,120 @@
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan and its renderings as filters. They read the collection's data files; what they do is in module_utils."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import yaml
+from ansible_collections.ascend_ops.vllm.plugins.module_utils import _group, _inputs, _plan, _preflight, _render
+
+ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
+RECIPES = ROLES / "vllm_recipe" / "vars" / "recipes"
+
+
+@functools.lru_cache(maxsize=None)
+def _read(path):
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+@functools.lru_cache(maxsize=None)
+def releases():
+    """What is known of the vllm-ascend releases and of the options that vLLM had in them."""
+    data = dict(_read(RECIPES.parent / "releases.yml"))
+    data.update(_read(RECIPES.parent / "vllm_options.yml"))
+    return data
+
+
+@functools.lru_cache(maxsize=None)
+def known_inputs():
+    """The names of all inputs of all roles."""
+    return tuple(
+        name
+        for path in sorted(ROLES.glob("*/meta/argument_specs.yml"))
+        for entry in _read(path)["argument_specs"].values()
+        for name in entry.get("options", {})
+    )
+
+
+def _recipe(name):
+    path = Path(name)
+    if path.suffix not in (".yml", ".yaml"):
+        path = RECIPES / (name + ".yml")
+    known = sorted(item.stem for item in RECIPES.glob("*.yml"))
+    if not path.is_file():
+        raise _plan.PlanError([
+            "vllm_recipe_name is '{0}'; wanted one of {1}, or the path of a .yml file on this machine.{2}".format(
+                name, ", ".join(known), _plan.nearest(name, known))
+        ])
+    try:
+        return _read(path)
+    except yaml.YAMLError as error:
+        raise _plan.PlanError(["the recipe {0} is no YAML: {1}".format(path, " ".join(str(error).split()))]) from error
+
+
+def plan(inputs):
+    """What each node runs, from the inputs of all nodes; see ``_plan.plan``."""
+    errors = []
+    nodes = []
+    for given in inputs:
+        errors += ["node {0}: {1}".format(given["host"], text) for text in given.get("unknown", [])]
+        try:
+            recipe = _recipe(str(given["settings"]["name"]))
+        except _plan.PlanError as error:
+            errors += ["node {0}: {1}".format(given["host"], text) for text in error.errors]
+            continue
+        nodes.append({"host": given["host"], "groups": given["groups"],
+                      "settings": dict(given["settings"], recipe=recipe)})
+    if errors:
+        return {"nodes": [], "errors": errors, "warnings": []}
+    return _plan.plan(nodes, releases())
+
+
+def preflight(nodes, facts, min_driver=""):
+    """The verdicts on all nodes of a plan; see ``_preflight.judge``."""
+    oldest = ""
+    for release in releases()["vllm_releases"]:
+        if nodes and release["name"] == nodes[0]["recipe"]["release"]:
+            series = ".".join(release["cann"].split(".")[:2])
+            oldest = releases()["vllm_cann_drivers"].get(series, {}).get("min", "")
+    return _preflight.judge(nodes, facts, min_driver, oldest)
+
+
+def node_files(node, nic):
+    """The files that the role vllm_service lays on a node, with the name of the node's interface."""
+    return [
+        {"name": "launch.sh", "mode": "0755", "content": _render.launch_script(node)},
+        {"name": "service.env", "mode": "0600", "content": _render.environment_file(node, nic)},
+    ]
+
+
+def proof_text(node, proof):
+    """What a proof showed, in a few lines."""
+    lines = ["replica {0}: {1} serves {2}".format(node["replica"], node["service"]["url"], node["service"]["model"])]
+    for verdict in proof["verdicts"]:
+        lines.append("  {0:<8}{1:<20}{2}".format(verdict["verdict"], verdict["id"], verdict["seen"]))
+    if proof.get("answer"):
+        lines.append("  answer  {0!r}".format(proof["answer"][:200]))
+    return "\n".join(lines)
+
+
+class FilterModule:
+    """Filters of ascend_ops.vllm."""
+
+    def filters(self):
+        return {
+            "plan": plan,
+            "plan_text": _render.plan_text,
+            "node_files": node_files,
+            "proof_text": proof_text,
+            "preflight": preflight,
+            "preflight_text": _preflight.text,
+            "preflight_stopping": _preflight.stopping,
+            "group_action": _group.group_action,
+            "unknown_inputs": lambda variables: _inputs.unknown_inputs(variables, known_inputs()),
+            "target_groups": _inputs.target_groups,
+            "layout_errors": _inputs.layout_errors,
+        }

@@ -1,0 +1,158 @@
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The container engine of a node, through its command line: nothing else has to be installed there."""
+
+from __future__ import absolute_import, annotations, division, print_function
+
+__metaclass__ = type
+
+import calendar
+import hashlib
+import json
+import os
+import re
+import time
+
+from ansible_collections.ascend_ops.vllm.plugins.module_utils import _render
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._run import run
+
+LABEL_SERVICE = "ascend_ops.vllm.service"
+LABEL_SPEC = "ascend_ops.vllm.spec"
+
+
+class EngineError(Exception):
+    """The engine refused, or could not be asked; the text says what to do."""
+
+
+class Engine(object):
+    """The engine behind one executable.
+
+    :param executable: name or path of the ``docker`` command.
+    :param timeout: seconds that a call which only asks may take.
+    """
+
+    def __init__(self, executable="docker", timeout=60):
+        self.executable = executable
+        self.timeout = timeout
+
+    def call(self, arguments, timeout=None, check=True):
+        """Run the engine's command; return ``(rc, output)``. With *check*, a failure raises EngineError."""
+        timeout = timeout or self.timeout
+        rc, output, timed_out = run([self.executable] + list(arguments), timeout)
+        if timed_out:
+            raise EngineError("'{0} {1}' gave no answer within {2} s; see 'systemctl status docker' on the node.".format(
+                self.executable, arguments[0], timeout))
+        if rc == 127:
+            raise EngineError("there is no command '{0}' on the node; install the Docker engine, or set "
+                              "npu_container_engine to its path.".format(self.executable))
+        if rc != 0 and check:
+            raise EngineError(explain(output, self.executable, arguments))
+        return rc, output
+
+    def _inspect(self, kind, name):
+        rc, output = self.call([kind, "inspect", name], check=False)
+        if rc != 0:
+            if re.search(r"no such|not found", output, re.I):
+                return None
+            raise EngineError(explain(output, self.executable, [kind, "inspect", name]))
+        start = output.find("[")
+        try:
+            return json.loads(output[start:])[0]
+        except (ValueError, IndexError):
+            raise EngineError("'{0} {1} inspect {2}' printed what is no JSON: {3}".format(
+                self.executable, kind, name, output[:200]))
+
+    def image(self, name):
+        """``{"id", "digests", "size", "architecture"}`` of an image, or None."""
+        found = self._inspect("image", name)
+        if found is None:
+            return None
+        return {"id": found["Id"], "digests": found.get("RepoDigests") or [], "size": found.get("Size"),
+                "architecture": found.get("Architecture")}
+
+    def container(self, name):
+        """The state of a container, or None where there is none.
+
+        ``{"id", "name", "image_id", "labels", "status", "running", "exit_code", "oom_killed", "error", "started_at",
+        "restart_count", "pid"}``; ``started_at`` in seconds since the epoch.
+        """
+        found = self._inspect("container", name)
+        if found is None:
+            return None
+        state = found["State"]
+        return {
+            "id": found["Id"],
+            "name": name,
+            "image_id": found["Image"],
+            "labels": found["Config"].get("Labels") or {},
+            "status": state["Status"],
+            "running": bool(state.get("Running")) and not state.get("Restarting"),
+            "exit_code": state.get("ExitCode"),
+            "oom_killed": bool(state.get("OOMKilled")),
+            "error": state.get("Error") or "",
+            "started_at": epoch(state.get("StartedAt")),
+            "restart_count": found.get("RestartCount", 0),
+            "pid": state.get("Pid") or 0,
+        }
+
+    def logs(self, name, lines=200):
+        """The last lines that a container printed; empty where there are none."""
+        return self.call(["logs", "--tail", str(lines), name], check=False)[1]
+
+    def names(self):
+        """Name to id of every container."""
+        output = self.call(["ps", "--all", "--no-trunc", "--format", "{{.Names}} {{.ID}}"])[1]
+        return dict(line.split(" ", 1) for line in output.splitlines() if " " in line)
+
+
+def epoch(text):
+    """Seconds since the epoch of a time as the engine prints it (UTC), or None for a time that never was."""
+    match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", text or "")
+    if not match or match.group(1).startswith("0001"):
+        return None
+    return calendar.timegm(time.strptime(match.group(1), "%Y-%m-%dT%H:%M:%S"))
+
+
+def explain(output, executable, arguments):
+    """What a failed call of the engine means, and what to do."""
+    text = " ".join(output.split())[-600:]
+    for pattern, advice in (
+        (r"Cannot connect to the Docker daemon|Is the docker daemon running",
+         "The engine is not running: 'systemctl start docker' on the node."),
+        (r"permission denied", "The user may not use the engine: run with become, or as root."),
+        (r"no space left on device", "The disk that holds the engine's data is full: 'df -h' and 'docker system df'."),
+        (r"manifest unknown|not found: manifest", "The registry has no such image: check name and tag."),
+        (r"unauthorized|denied: ", "The registry wants a login: 'docker login' on the node."),
+        (r"no such host|connection refused|i/o timeout|network is unreachable|TLS handshake",
+         "The registry cannot be reached from the node. Without internet, copy an archive made by 'docker save' to the "
+         "node and set npu_container_image_archive to its path."),
+        (r"error gathering device information|no such file or directory.*/dev/",
+         "A device of the plan is not on the node: 'ls -l /dev/davinci*', and the driver's state."),
+    ):
+        if re.search(pattern, text, re.I):
+            return "{0} ({1} {2}: {3})".format(advice, executable, arguments[0], text)
+    return "'{0} {1}' failed: {2}".format(executable, " ".join(arguments[:2]), text)
+
+
+def mounts_here(spec, exists=os.path.exists):
+    """The mounts of a plan that this node can make.
+
+    :return: ``(mounts, missing)``: *missing* are sources that must be there and are not.
+    """
+    mounts = []
+    missing = []
+    for mount in spec["mounts"]:
+        if exists(mount["source"]):
+            mounts.append(mount)
+        elif mount.get("create"):
+            mounts.append(mount)
+        elif not mount["optional"]:
+            missing.append(mount["source"])
+    return mounts, missing
+
+
+def spec_digest(spec, mounts, image_id):
+    """A short digest of all that makes a container what it is; a label holds it, so that a change is seen."""
+    words = _render.create_argv(spec, mounts) + [image_id]
+    return hashlib.sha256(json.dumps(words).encode("utf-8")).hexdigest()[:16]

@@ -1,0 +1,38 @@
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is to be done with the containers of a replica, which live and die together."""
+
+from __future__ import absolute_import, annotations, division, print_function
+
+__metaclass__ = type
+
+# Seconds between the starts of containers that were started as one group.
+TOGETHER = 120
+
+
+def group_action(members):
+    """Decide what a deploy does with the containers of one replica.
+
+    :param members: one ``{"host", "container", "changed", "ready"}`` per node: the container's state or None, what
+        changed on the node in this run (a list of words), and whether the service answered (None where not asked).
+    :return: ``{"action", "reason"}``; *action* is ``start``, ``restart``, ``wait`` (it still starts, as one group) or
+        ``keep``.
+    """
+    changed = ["{0} on {1}".format(", ".join(member["changed"]), member["host"])
+               for member in members if member["changed"]]
+    running = [member for member in members if member["container"] and member["container"]["running"]]
+    if not running:
+        return {"action": "start", "reason": "nothing runs yet"}
+    if changed:
+        return {"action": "restart", "reason": "changed: " + "; ".join(changed)}
+    down = [member["host"] for member in members if member not in running]
+    if down:
+        return {"action": "restart", "reason": "not running on " + ", ".join(down)}
+    if any(member["ready"] for member in members):
+        return {"action": "keep", "reason": "it answers"}
+    starts = [member["container"]["started_at"] or 0 for member in members]
+    restarted = [member["host"] for member in members if member["container"]["restart_count"]]
+    if not restarted and max(starts) - min(starts) <= TOGETHER:
+        return {"action": "wait", "reason": "it is still starting"}
+    return {"action": "restart", "reason": "it does not answer, and its containers were not started together"}

@@ -1,0 +1,61 @@
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an inventory may say: the inputs of the roles and the groups. Runs on the controller."""
+
+from __future__ import absolute_import, annotations, division, print_function
+
+__metaclass__ = type
+
+import re
+
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import HARDWARE_OF_GROUP, nearest
+
+PLAYBOOK_INPUTS = ("vllm_plan_file", "vllm_hardware")
+_OURS = re.compile(r"^(vllm|npu)_(recipe|preflight|host_tuning|container|service|plan)")
+
+
+def unknown_inputs(variables, known):
+    """Name the variables that look like inputs of this collection and are none.
+
+    :param variables: the names of all variables of a node.
+    :param known: the names of the inputs, from the roles' argument specs.
+    :return: a list of sentences, one per unknown name.
+    """
+    known = list(known) + list(PLAYBOOK_INPUTS)
+    return [
+        "the variable {0} is no input of this collection.{1}".format(name, nearest(name, known))
+        for name in sorted(variables)
+        if _OURS.match(name) and name not in known
+    ]
+
+
+def target_groups(groups, hardware=None):
+    """The groups of an inventory that hold nodes of *hardware* (``None`` for any), as a host pattern."""
+    return ":".join(group for group, kind in HARDWARE_OF_GROUP.items() if groups.get(group) and hardware in (None, kind))
+
+
+def layout_errors(groups, hardware=None):
+    """Say what keeps the groups of an inventory from being deployed.
+
+    :param groups: the inventory's groups, name to hosts.
+    :param hardware: ``a2`` or ``a3``: the kind that is asked for; ``None`` for any.
+    """
+    wanted = [group for group, kind in HARDWARE_OF_GROUP.items() if hardware in (None, kind)]
+    if hardware is None:
+        missing = [] if any(groups.get(group) for group in wanted) else [wanted]
+    else:
+        missing = [[group] for group in wanted if not groups.get(group)]
+    own = [name for name in groups if name not in ("all", "ungrouped") and name not in HARDWARE_OF_GROUP]
+    errors = []
+    for alternatives in missing:
+        close = [nearest(group, own) for group in alternatives]
+        errors.append(
+            "the inventory has no host in {0}; its groups are {1}.{2} Put the nodes into the group that says what they "
+            "are; inventories/ has examples.".format(
+                " or ".join(alternatives),
+                ", ".join(name for name in groups if name not in ("all", "ungrouped")) or "none",
+                next((text for text in close if text), ""),
+            )
+        )
+    return errors

@@ -1,0 +1,142 @@
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Requests to a served model that prove it alive: only tokens count, never ``/health``.
+
+Orphans of a dead engine answer ``/health`` with 200, so do workers that hang.
+"""
+
+from __future__ import absolute_import, annotations, division, print_function
+
+__metaclass__ = type
+
+import json
+import socket
+import time
+
+try:
+    from http.client import HTTPException
+    from urllib.error import HTTPError, URLError
+    from urllib.request import ProxyHandler, Request, build_opener
+except ImportError:  # Python 2, which no node needs; keeps sanity's import test quiet
+    HTTPException = HTTPError = URLError = Exception
+    ProxyHandler = Request = build_opener = None
+
+QUESTION = "Hello, who are you?"
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "get_current_weather",
+        "description": "Get weather by city",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}, "unit": {"type": "string", "enum": ["celsius", "fahrenheit"]}},
+            "required": ["city"],
+        },
+    },
+}
+
+
+class Client(object):
+    """A served model behind *url* (such as ``http://192.0.2.11:20004``).
+
+    :param timeout: seconds that one request may take.
+    """
+
+    def __init__(self, url, model, timeout=60, api_key=None):
+        self.url = url.rstrip("/")
+        self.model = model
+        self.timeout = timeout
+        self.api_key = api_key
+
+    def _request(self, path, body=None):
+        """``(status, data, error)``; status 0 where there was no answer."""
+        headers = {"Content-Type": "application/json"}
+        if self.api_key:
+            headers["Authorization"] = "Bearer " + self.api_key
+        data = None if body is None else json.dumps(body).encode("utf-8")
+        # The node's own proxy settings are for the internet, not for its own service.
+        opener = build_opener(ProxyHandler({}))
+        try:
+            answer = opener.open(Request(self.url + path, data, headers), timeout=self.timeout)
+            text = answer.read().decode("utf-8", "replace")
+            return answer.getcode(), json.loads(text), ""
+        except HTTPError as error:
+            text = error.read().decode("utf-8", "replace")
+            return error.code, None, "HTTP {0}: {1}".format(error.code, " ".join(text.split())[:300])
+        except socket.timeout:
+            return 0, None, "no answer within {0} s".format(self.timeout)
+        except URLError as error:
+            return 0, None, str(error.reason)
+        except (OSError, HTTPException, ValueError) as error:
+            return 0, None, "{0}: {1}".format(type(error).__name__, error)
+
+    def models(self):
+        """Is the wanted name among those that ``/v1/models`` lists?"""
+        status, data, error = self._request("/v1/models")
+        names = [item.get("id") for item in (data or {}).get("data", [])] if isinstance(data, dict) else []
+        return _verdict(
+            "service.models", self.model in names, error or "serves {0}".format(", ".join(map(str, names)) or "nothing"),
+            "{0} in /v1/models".format(self.model),
+            "Compare served-model-name of the plan with what runs: deploy again.")
+
+    def chat(self, max_tokens=16):
+        """Does a chat request yield tokens? The verdict has ``text``, ``tokens`` and ``seconds`` besides."""
+        start = time.time()
+        status, data, error = self._request("/v1/chat/completions", {
+            "model": self.model, "messages": [{"role": "user", "content": QUESTION}], "max_tokens": max_tokens,
+            "temperature": 0,
+        })
+        text, tokens, reason = _completion(data)
+        good = status == 200 and tokens > 0 and reason in ("stop", "length")
+        verdict = _verdict(
+            "service.chat", good,
+            error or "{0} tokens, finish reason {1}".format(tokens, reason), "at least one token, finished by stop or length",
+            "Look at the container's log; when it says nothing, restart the whole replica.")
+        verdict.update(text=text, tokens=tokens, seconds=round(time.time() - start, 2))
+        return verdict
+
+    def tool_call(self):
+        """Does the service return a tool call? First left to the model, then demanded, since a model may decline."""
+        body = {
+            "model": self.model, "messages": [{"role": "user", "content": "What is the weather in Shanghai?"}],
+            "tools": [TOOL], "tool_choice": "auto", "temperature": 0, "max_tokens": 512,
+        }
+        name = TOOL["function"]["name"]
+        seen = []
+        for choice in ("auto", {"type": "function", "function": {"name": name}}):
+            body["tool_choice"] = choice
+            # A demanded call proves the way through the parser; it need not be long.
+            body["max_tokens"] = 512 if choice == "auto" else 64
+            status, data, error = self._request("/v1/chat/completions", body)
+            called = _called(data)
+            how = "left to the model" if choice == "auto" else "demanded"
+            seen.append("{0}: {1}".format(how, error or ("called " + ", ".join(called) if called else "no call")))
+            if status != 200 or name in called:
+                break
+        return _verdict(
+            "service.tool_call", status == 200 and name in called, "; ".join(seen), "a call of " + name,
+            "Check enable-auto-tool-choice and tool-call-parser in the plan.")
+
+
+def _completion(data):
+    try:
+        choice = data["choices"][0]
+        message = choice["message"]
+        text = message.get("content") or message.get("reasoning") or message.get("reasoning_content") or ""
+        return text, int(data["usage"]["completion_tokens"]), choice.get("finish_reason")
+    except (KeyError, IndexError, TypeError, ValueError):
+        return "", 0, None
+
+
+def _called(data):
+    try:
+        calls = data["choices"][0]["message"].get("tool_calls") or []
+        return [call["function"]["name"] for call in calls]
+    except (KeyError, IndexError, TypeError):
+        return []
+
+
+def _verdict(name, good, seen, wanted, remedy):
+    return {"id": name, "verdict": "pass" if good else "fail", "seen": seen, "wanted": wanted,
+            "remedy": "" if good else remedy}

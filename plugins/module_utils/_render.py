@@ -1,0 +1,162 @@
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A node's plan as what is laid on the node and what an operator reads: launch script, environment file, text."""
+
+from __future__ import absolute_import, annotations, division, print_function
+
+__metaclass__ = type
+
+import json
+import re
+import shlex
+
+PLACEHOLDER = re.compile(r"\{[A-Za-z]+\}")
+
+_LAUNCH = """\
+#!/bin/bash
+# Written by ascend_ops.vllm for {host} ({role} of replica {replica}); a deploy replaces it.
+# Runs inside the container. Environment: service.env beside this file.
+
+# CANN's own environment: the image sets it in ~/.bashrc only, which a container that starts vllm does not read.
+for file in /usr/local/Ascend/ascend-toolkit/set_env.sh /usr/local/Ascend/cann/set_env.sh \\
+    /usr/local/Ascend/nnal/atb/set_env.sh; do
+    if [ -r "$file" ]; then
+        # shellcheck disable=SC1090
+        . "$file"
+    fi
+done
+driver=/usr/local/Ascend/driver/lib64
+if [ -d "$driver" ]; then
+    export LD_LIBRARY_PATH="$driver/common:$driver/driver:$driver${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
+fi
+set -eu
+set -a
+. {directory}/service.env
+set +a
+{jemalloc}exec {command}
+"""
+
+# Ubuntu images, then openEuler images. Without one the service starts as well, only slower to allocate.
+_JEMALLOC = """\
+for library in "/usr/lib/$(uname -m)-linux-gnu/libjemalloc.so.2" /usr/lib64/libjemalloc.so.2; do
+    if [ -e "$library" ]; then
+        export LD_PRELOAD="PRELOAD"
+        break
+    fi
+done
+[ -n "${LD_PRELOAD:-}" ] || echo "ascend_ops.vllm: no libjemalloc.so.2 in this image; starting without it" >&2
+"""
+
+
+def launch_script(node):
+    """The script that the container of *node* runs."""
+    preload = node["env"].get("LD_PRELOAD", "")
+    return _LAUNCH.format(
+        host=node["host"],
+        role=node["role"],
+        replica=node["replica"],
+        directory=node["container"]["command"][-1].rpartition("/")[0],
+        jemalloc=_JEMALLOC.replace("PRELOAD\"", preload.replace("{JEMALLOC}", "$library") + "\"", 1)
+        if "{JEMALLOC}" in preload else "",
+        command=" \\\n    ".join(_lines(node["argv"])),
+    )
+
+
+def environment_file(node, nic):
+    """The environment of *node* as lines that a shell reads, with the name of the interface filled in."""
+    return "".join(
+        "{0}={1}\n".format(name, shlex.quote(value.replace("{NIC}", nic)))
+        for name, value in node["env"].items()
+        if "{JEMALLOC}" not in value  # the launch script sets it, from the image
+    )
+
+
+def _lines(argv):
+    """A command as lines of shell words: an option and its value share a line."""
+    lines = [" ".join(shlex.quote(word) for word in argv[:3])]
+    for word in argv[3:]:
+        if word.startswith("--"):
+            lines.append(shlex.quote(word))
+        else:
+            lines[-1] += " " + shlex.quote(word)
+    return lines
+
+
+def create_argv(spec, mounts=None, labels=None):
+    """The words after the engine's name that create the container of *spec*.
+
+    :param mounts: the mounts to use instead of all of the plan's: those whose source is on the node.
+    :param labels: labels to put on the container.
+    """
+    argv = [
+        "create", "--name", spec["name"], "--user", spec["user"], "--network", spec["network"],
+        "--shm-size", spec["shm_size"], "--restart", spec["restart"],
+        "--log-driver", spec["log"]["driver"],
+        "--log-opt", "max-size=" + spec["log"]["max-size"], "--log-opt", "max-file=" + spec["log"]["max-file"],
+    ]
+    if spec["init"]:
+        argv.append("--init")
+    if spec["privileged"]:
+        argv.append("--privileged")
+    for device in spec["devices"]:
+        argv.extend(["--device", device])
+    for mount in spec["mounts"] if mounts is None else mounts:
+        argv.extend(["--mount", "type=bind,source={0},target={1}{2}".format(
+            mount["source"], mount["target"], ",readonly" if mount["read_only"] else "")])
+    for name, value in sorted((labels or {}).items()):
+        argv.extend(["--label", "{0}={1}".format(name, value)])
+    return argv + ["--entrypoint", spec["command"][0], spec["image"]] + spec["command"][1:]
+
+
+def plan_text(plan):
+    """The plan as an operator reads it."""
+    parts = []
+    for node in plan["nodes"]:
+        first, last, size = node["ranks"]
+        ports = ", ".join("{0} {1}".format(name, value if isinstance(value, int) else "{0}-{1}".format(*value))
+                          for name, value in node["ports"].items())
+        head = "{host}  {role} of replica {replica}  {hardware}  {address}".format(**node)
+        parts.append("\n".join(
+            [head, "-" * len(head)]
+            + _field("recipe", "{name} {release}, checkpoint {checkpoint}, scenarios {0}".format(
+                ", ".join(node["recipe"]["scenarios"]) or "none", **{
+                    key: node["recipe"][key] for key in ("name", "release", "checkpoint")}))
+            + _field("ranks", "data parallel {0} to {1} of {2}".format(first, last, size))
+            + _field("listens", ports)
+            + ["container:"] + ["    " + line for line in _create_lines(node["container"])]
+            + ["environment:"] + ["    {0}={1}".format(*item) for item in node["env"].items()]
+            + ["command:"] + ["    " + ("" if index == 0 else "    ") + line
+                              for index, line in enumerate(_lines(node["argv"]))]
+        ))
+    open_names = sorted(set(PLACEHOLDER.findall(json.dumps([node["env"] for node in plan["nodes"]]))))
+    notes = {"{NIC}": "the interface that carries the node's address; the node tells it at deploy",
+             "{JEMALLOC}": "libjemalloc.so.2 inside the image; the launch script finds it"}
+    if open_names:
+        parts.append("\n".join(["left to the node:"] + [
+            "    {0}  {1}".format(name, notes.get(name, "")) for name in open_names]))
+    parts.extend("warning: " + text for text in plan["warnings"])
+    return "\n\n".join(parts)
+
+
+def _field(name, value):
+    return ["{0:<10}{1}".format(name + ":", value)]
+
+
+def _create_lines(spec):
+    """`docker create …`, an option a line; mounts that may be absent are marked."""
+    optional = set(mount["source"] for mount in spec["mounts"] if mount["optional"])
+    words = create_argv(spec)
+    lines = ["docker " + words[0]]
+    for word in words[1:]:
+        if word.startswith("--"):
+            lines.append("    " + word)
+        elif lines[-1].strip().startswith("--") and " " not in lines[-1].strip():
+            lines[-1] += " " + shlex.quote(word)
+        else:
+            lines.append("    " + shlex.quote(word))
+    for index, line in enumerate(lines):
+        match = re.search(r"source=([^,]+)", line)
+        if match and match.group(1) in optional:
+            lines[index] = line + "    # where the node has it"
+    return lines

@@ -1,0 +1,175 @@
+#!/usr/bin/python
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import absolute_import, annotations, division, print_function
+
+__metaclass__ = type
+
+DOCUMENTATION = r"""
+module: vllm_container
+short_description: Make, start, stop or remove the container that serves a model
+version_added: 0.1.0
+description:
+  - Makes the container of a plan. It is made anew only when something of what makes it changed, which a label on it
+    tells; a second run changes nothing.
+  - A container of the same name that this collection did not make is left alone, and the task fails.
+extends_documentation_fragment: ascend_ops.vllm.engine
+options:
+  spec:
+    description: The part C(container) of a node's plan.
+    type: dict
+    required: true
+  state:
+    description:
+      - C(present) has the container, made but not started by this task.
+      - C(started) starts it, C(stopped) stops it, C(absent) removes it.
+    type: str
+    choices: [present, started, stopped, absent]
+    default: present
+  stop_timeout:
+    description: Seconds that the container has to end by itself when it is stopped.
+    type: int
+    default: 60
+author:
+  - ascend_ops.vllm contributors (@ascend-ops)
+attributes:
+  check_mode:
+    description: Says what would be done, and does nothing.
+    support: full
+  diff_mode:
+    description: Shows the command that makes the container.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Have the container
+  ascend_ops.vllm.vllm_container:
+    spec: "{{ __vllm_recipe_node.container }}"
+"""
+
+RETURN = r"""
+container:
+  description: The container's state, or null where there is none.
+  returned: success
+  type: dict
+  sample: {"id": "4f5a", "status": "running", "running": true, "started_at": 1760000000, "restart_count": 0}
+actions:
+  description: What was done, or would be in check mode, in order.
+  returned: success
+  type: list
+  elements: str
+  sample: [removed, created]
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.ascend_ops.vllm.plugins.module_utils import _render
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import (
+    LABEL_SERVICE,
+    LABEL_SPEC,
+    Engine,
+    EngineError,
+    mounts_here,
+    spec_digest,
+)
+
+
+class Container(object):
+    """One container on one node, and what is to become of it."""
+
+    def __init__(self, module):
+        self.module = module
+        self.spec = module.params["spec"]
+        self.name = self.spec["name"]
+        self.engine = Engine(module.params["engine"])
+        self.actions = []
+        self.before = self.engine.container(self.name)
+        if self.before is not None and LABEL_SERVICE not in self.before["labels"]:
+            raise EngineError(
+                "there is a container '{0}' that this collection did not make (image {1}). Remove or rename it, or "
+                "choose another name with vllm_recipe_container.name.".format(self.name, self.before["image_id"][:19]))
+
+    def do(self, action, arguments, timeout=None):
+        """Note an action, and run it unless in check mode."""
+        self.actions.append(action)
+        if not self.module.check_mode:
+            self.engine.call(arguments, timeout)
+
+    def stop(self):
+        """Stop the container, and with it all that runs in it."""
+        if self.before is not None and self.before["status"] in ("running", "restarting", "paused"):
+            seconds = self.module.params["stop_timeout"]
+            self.do("stopped", ["stop", "--time", str(seconds), self.name], seconds + 60)
+
+    def remove(self):
+        """Remove the container."""
+        if self.before is not None:
+            self.stop()
+            self.do("removed", ["rm", "--force", self.name], 120)
+
+    def make(self):
+        """Have the container as the plan wants it; return the command that makes it."""
+        image = self.engine.image(self.spec["image"])
+        mounts, missing = mounts_here(self.spec)
+        if missing:
+            raise EngineError("the node lacks {0}, which the container is to have. Provide it, or correct "
+                              "vllm_recipe_weights_dir and vllm_recipe_container.mounts.".format(", ".join(missing)))
+        if image is None and not self.module.check_mode:
+            raise EngineError("the image {0} is not on the node; the task before this one brings it.".format(
+                self.spec["image"]))
+        digest = spec_digest(self.spec, mounts, image["id"] if image else "")
+        labels = {LABEL_SERVICE: self.name, LABEL_SPEC: digest}
+        command = _render.create_argv(self.spec, mounts, labels)
+        if self.before is not None and image and self.before["labels"].get(LABEL_SPEC) == digest:
+            return command
+        self.remove()
+        if not self.module.check_mode:
+            for mount in mounts:
+                if mount.get("create") and not os.path.isdir(mount["source"]):
+                    os.makedirs(mount["source"], 0o755)
+        self.do("created", command)
+        return command
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            spec=dict(type="dict", required=True),
+            state=dict(type="str", default="present", choices=["present", "started", "stopped", "absent"]),
+            stop_timeout=dict(type="int", default=60),
+            engine=dict(type="str", default="docker"),
+        ),
+        supports_check_mode=True,
+    )
+    state = module.params["state"]
+    command = []
+    try:
+        container = Container(module)
+        if state == "present":
+            command = container.make()
+        elif state == "started":
+            if container.before is None and not module.check_mode:
+                raise EngineError("there is no container '{0}' to start; run a deploy.".format(container.name))
+            if container.before is None or not container.before["running"]:
+                container.do("started", ["start", container.name])
+        elif state == "stopped":
+            container.stop()
+        else:
+            container.remove()
+        after = container.before if module.check_mode or not container.actions else container.engine.container(
+            container.name)
+    except EngineError as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg="cannot make {0}: {1}.".format(error.filename, error.strerror))
+    result = dict(changed=bool(container.actions), container=after, actions=container.actions)
+    if "created" in container.actions:
+        result["diff"] = dict(before="", after=" ".join(["docker"] + command).replace(" --", "\n  --") + "\n")
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+#!/usr/bin/python
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import absolute_import, annotations, division, print_function
+
+__metaclass__ = type
+
+DOCUMENTATION = r"""
+module: vllm_files
+short_description: Write the small files of a service
+version_added: 0.1.0
+description:
+  - Writes files into one directory of the node, each atomically and with its mode, in one round trip.
+  - Other files of the directory are left alone.
+options:
+  path:
+    description: The directory; it is made when it is missing.
+    type: path
+    required: true
+  files:
+    description: The files.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Name inside the directory.
+        type: str
+        required: true
+      content:
+        description: The whole content.
+        type: str
+        required: true
+      mode:
+        description: Permissions as an octal number.
+        type: str
+        required: true
+author:
+  - ascend_ops.vllm contributors (@ascend-ops)
+attributes:
+  check_mode:
+    description: Says which files would be written.
+    support: full
+  diff_mode:
+    description: Shows each file before and after.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Write launch script and environment
+  ascend_ops.vllm.vllm_files:
+    path: /etc/ascend-vllm/minimax2_5
+    files:
+      - {name: launch.sh, mode: "0755", content: "exec vllm serve …"}
+"""
+
+RETURN = r"""
+written:
+  description: The names of the files that were written, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+"""
+
+import os
+import stat
+import tempfile
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def read(path):
+    """Content and mode of a file, or two Nones."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as handle:
+            return handle.read(), stat.S_IMODE(os.fstat(handle.fileno()).st_mode)
+    except FileNotFoundError:
+        return None, None
+
+
+def write(path, content, mode):
+    """Put a file in place as a whole: it is there with content and mode, or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix="." + os.path.basename(path))
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(content)
+            os.fchmod(stream.fileno(), mode)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.rename(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            path=dict(type="path", required=True),
+            files=dict(type="list", elements="dict", required=True, options=dict(
+                name=dict(type="str", required=True),
+                content=dict(type="str", required=True),
+                mode=dict(type="str", required=True),
+            )),
+        ),
+        supports_check_mode=True,
+    )
+    directory = module.params["path"]
+    written = []
+    diff = []
+    try:
+        if not module.check_mode and not os.path.isdir(directory):
+            os.makedirs(directory, 0o755)
+        for item in module.params["files"]:
+            path = os.path.join(directory, item["name"])
+            mode = int(item["mode"], 8)
+            content, old_mode = read(path)
+            if content == item["content"] and old_mode == mode:
+                continue
+            written.append(item["name"])
+            diff.append(dict(before=content or "", after=item["content"], before_header=path, after_header=path))
+            if not module.check_mode:
+                write(path, item["content"], mode)
+    except OSError as error:
+        module.fail_json(msg="cannot write {0}: {1}. The role needs become, and room on the disk.".format(
+            error.filename or directory, error.strerror))
+    module.exit_json(changed=bool(written), written=written, diff=diff)
+
+
+if __name__ == "__main__":
+    main()

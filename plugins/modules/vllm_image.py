@@ -1,0 +1,111 @@
+#!/usr/bin/python
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import absolute_import, annotations, division, print_function
+
+__metaclass__ = type
+
+DOCUMENTATION = r"""
+module: vllm_image
+short_description: Have a container image on a node
+version_added: 0.1.0
+description:
+  - Looks for an image in the node's engine, and where it is missing loads it from an archive file or pulls it.
+  - Nothing is loaded or pulled when the image is there.
+extends_documentation_fragment: ascend_ops.vllm.engine
+options:
+  name:
+    description: The image, with its tag or digest.
+    type: str
+    required: true
+  archive:
+    description: Path on the node of an archive made by C(docker save). Empty to pull from the image's registry.
+    type: str
+    default: ""
+  timeout:
+    description: Seconds that the loading or pulling may take.
+    type: int
+    default: 3600
+author:
+  - ascend_ops.vllm contributors (@ascend-ops)
+attributes:
+  check_mode:
+    description: Says whether the image would be loaded or pulled.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Have the image, from an archive
+  ascend_ops.vllm.vllm_image:
+    name: quay.io/ascend/vllm-ascend:v0.20.2rc1
+    archive: /opt/images/vllm-ascend.tar
+"""
+
+RETURN = r"""
+image:
+  description: The image, or null in check mode when it is not there yet.
+  returned: success
+  type: dict
+  sample: {"id": "sha256:0f1e", "digests": [], "size": 3400000000, "architecture": "arm64"}
+source:
+  description: Where the image came from, C(present), C(archive) or C(registry).
+  returned: success
+  type: str
+"""
+
+import os
+import re
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import Engine, EngineError
+
+
+def fetch(engine, name, archive, timeout):
+    """Load or pull the image; raise EngineError when it is not there afterwards."""
+    if not archive:
+        engine.call(["pull", name], timeout)
+        return
+    if not os.path.isfile(archive):
+        raise EngineError(
+            "the image {0} is not on the node, and neither is the archive {1}. Copy the archive there ('docker save "
+            "-o' where the image is, then rsync), or set npu_container_image_archive to where it is.".format(name, archive))
+    output = engine.call(["load", "--input", archive], timeout)[1]
+    if engine.image(name) is None:
+        held = re.findall(r"Loaded image(?: ID)?: (\S+)", output)
+        raise EngineError(
+            "the archive {0} holds {1} and not {2}. Set npu_container_image_archive to the right archive, or "
+            "vllm_recipe_image to what it holds.".format(archive, ", ".join(held) or "no named image", name))
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            name=dict(type="str", required=True),
+            archive=dict(type="str", default=""),
+            timeout=dict(type="int", default=3600),
+            engine=dict(type="str", default="docker"),
+        ),
+        supports_check_mode=True,
+    )
+    name, archive = module.params["name"], module.params["archive"]
+    engine = Engine(module.params["engine"])
+    try:
+        image = engine.image(name)
+        source = "present"
+        if image is None:
+            source = "archive" if archive else "registry"
+            if not module.check_mode:
+                fetch(engine, name, archive, module.params["timeout"])
+                image = engine.image(name)
+    except EngineError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=source != "present", image=image, source=source)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+#!/usr/bin/python
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import absolute_import, annotations, division, print_function
+
+__metaclass__ = type
+
+DOCUMENTATION = r"""
+module: vllm_probe
+short_description: Ask a served model for tokens, and watch the container behind it
+version_added: 0.1.0
+description:
+  - Watches the container of a node for a while, and on the node that serves the API asks the model for tokens, until
+    it answers, the container dies, or the time is over. Changes nothing.
+  - A service counts as ready when a request yields tokens, not when C(/health) answers.
+extends_documentation_fragment: ascend_ops.vllm.engine
+options:
+  name:
+    description: The container to watch. Empty to ask the model only.
+    type: str
+    default: ""
+  started_at:
+    description:
+      - When the container was started, in seconds since the epoch, as the module vllm_container returned it.
+      - A container that was started anew since then counts as died.
+    type: int
+    default: 0
+  url:
+    description: Where the API is served. Empty on a node that serves none.
+    type: str
+    default: ""
+  model:
+    description: The served name of the model.
+    type: str
+    default: ""
+  checks:
+    description: The proofs to run, in order; all must pass.
+    type: list
+    elements: str
+    choices: [models, chat, tool_call]
+    default: [models, chat]
+  seconds:
+    description: How long to watch and ask again. C(0) for once.
+    type: int
+    default: 0
+  request_timeout:
+    description: Seconds that one request may take.
+    type: int
+    default: 60
+author:
+  - ascend_ops.vllm contributors (@ascend-ops)
+attributes:
+  check_mode:
+    description: Only reads; the same in check mode.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Does the model answer?
+  ascend_ops.vllm.vllm_probe:
+    url: http://192.0.2.11:20004
+    model: minimax25
+"""
+
+RETURN = r"""
+state:
+  description: C(ready), C(waiting) or C(dead).
+  returned: success
+  type: str
+verdicts:
+  description: One verdict per proof that was run.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{"id": "service.chat", "verdict": "pass", "seen": "16 tokens, finish reason length", "wanted": "…", "remedy": ""}]
+answer:
+  description: What the model said to the chat request.
+  returned: success
+  type: str
+container:
+  description: The container's state, or null.
+  returned: success
+  type: dict
+log:
+  description: The last lines of a dead container's log; else the last line.
+  returned: success
+  type: str
+causes:
+  description: For a dead container, the known causes that its log speaks of.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{"id": "port-in-use", "line": "…", "advice": "…"}]
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import Engine, EngineError
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._openai import Client
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._signatures import diagnose
+
+
+def is_dead(container, started_at):
+    """Has the container ended since it was started, whether or not the engine started it again?"""
+    if container is None or container["status"] in ("exited", "dead", "restarting", "created", "removing"):
+        return True
+    return bool(started_at and container["started_at"] and container["started_at"] > started_at)
+
+
+def ask(client, checks):
+    """Run the proofs until one fails; return their verdicts."""
+    verdicts = []
+    for name in checks:
+        verdicts.append(getattr(client, name)())
+        if verdicts[-1]["verdict"] != "pass":
+            break
+    return verdicts
+
+
+def look(params, engine, client):
+    """One look at container and model."""
+    result = dict(state="waiting", verdicts=[], answer="", container=None, log="", causes=[])
+    if params["name"]:
+        result["container"] = engine.container(params["name"])
+        if is_dead(result["container"], params["started_at"]):
+            log = engine.logs(params["name"]) if result["container"] else ""
+            result.update(state="dead", causes=diagnose(log), log="\n".join(log.splitlines()[-40:]))
+            return result
+    if client is not None:
+        result["verdicts"] = ask(client, params["checks"])
+        result["answer"] = "".join(verdict.get("text", "") for verdict in result["verdicts"])
+        if all(verdict["verdict"] == "pass" for verdict in result["verdicts"]):
+            result["state"] = "ready"
+    elif not params["seconds"]:
+        result["state"] = "ready"
+    return result
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            name=dict(type="str", default=""),
+            started_at=dict(type="int", default=0),
+            url=dict(type="str", default=""),
+            model=dict(type="str", default=""),
+            checks=dict(type="list", elements="str", default=["models", "chat"],
+                        choices=["models", "chat", "tool_call"]),
+            seconds=dict(type="int", default=0),
+            request_timeout=dict(type="int", default=60),
+            engine=dict(type="str", default="docker"),
+        ),
+        supports_check_mode=True,
+        required_together=[("url", "model")],
+    )
+    params = module.params
+    client = Client(params["url"], params["model"], params["request_timeout"]) if params["url"] else None
+    end = time.time() + params["seconds"]
+    try:
+        engine = Engine(params["engine"])
+        while True:
+            result = look(params, engine, client)
+            if result["state"] != "waiting" or time.time() >= end:
+                break
+            time.sleep(1)
+        if result["state"] == "waiting" and params["name"]:
+            result["log"] = (engine.logs(params["name"], 1).strip().splitlines() or [""])[-1][-200:]
+    except EngineError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()
