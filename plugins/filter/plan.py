@@ -12,7 +12,7 @@ import yaml
 from ansible_collections.ascend_ops.vllm.plugins.module_utils import _group, _inputs, _plan, _preflight, _render
 
 ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
-RECIPES = ROLES / "vllm_recipe" / "vars" / "recipes"
+RECIPES = ROLES / "vllm_recipe" / "files" / "recipes"
 
 
 @functools.lru_cache(maxsize=None)

@@ -69,7 +69,7 @@ def plan(nodes, releases):
 
     :param nodes: a list of ``{"host": str, "groups": [str], "settings": {...}}``; settings are the inputs of the role
         vllm_recipe without their prefix, plus ``recipe`` (the recipe's data).
-    :param releases: the content of ``vars/releases.yml``: ``vllm_releases``, ``vllm_moved``, ``vllm_option_limits``
+    :param releases: the content of ``files/releases.yml``: ``vllm_releases``, ``vllm_moved``, ``vllm_option_limits``
         and ``vllm_options``.
     :return: ``{"nodes": [...], "errors": [str], "warnings": [str]}``; nodes of a replica with errors are left out.
     """
