@@ -45,8 +45,9 @@ def parse_lldp(text: str) -> Optional[Dict[str, Any]]:
         return None
     port = _find(r"^[ \t]*Ifname[ \t]*:[ \t]*(\S[^\r\n]*)", text)
     mac = _find(r"^[ \t]*MAC[ \t]*:[ \t]*(\S[^\r\n]*)", text)
-    system = _find(r"^[ \t]*System Name TLV[ \t]*\r?\n[ \t]*(\S[^\r\n]*)", text) \
-        or _find(r"^[ \t]*System Description TLV[ \t]*\r?\n[ \t]*(\S[^\r\n]*)", text)
+    system = _find(r"^[ \t]*System Name TLV[ \t]*\r?\n[ \t]*(\S[^\r\n]*)", text) or _find(
+        r"^[ \t]*System Description TLV[ \t]*\r?\n[ \t]*(\S[^\r\n]*)", text
+    )
     if port or mac or system:
         return {"peer": True, "port": port, "system": system}
     if re.search(r"End of LLDPDU|\bno (lldp|neighbou?r|peer)", text, re.I):

@@ -65,6 +65,9 @@ def failure_message(failure: Dict[str, Any]) -> str:
     """One message that says what happened, what it means and what to do."""
     seen = " ".join(failure["output"].split())[:300]
     return "%s [%s, exit status %s]. %s%s" % (
-        failure["meaning"][:1].upper() + failure["meaning"][1:], failure["code"], failure["rc"], failure["remedy"],
+        failure["meaning"][:1].upper() + failure["meaning"][1:],
+        failure["code"],
+        failure["rc"],
+        failure["remedy"],
         " It printed: %s" % seen if seen else "",
     )

@@ -25,8 +25,21 @@ Device = Dict[str, Any]
 Titles = List[List[str]]
 
 DEVICE_FIELDS = (
-    "npu_id", "chip_id", "phy_id", "name", "health", "bus_id", "power_w", "temperature_c", "aicore_percent",
-    "memory_used_mb", "memory_total_mb", "hbm_used_mb", "hbm_total_mb", "hugepages_used", "hugepages_total",
+    "npu_id",
+    "chip_id",
+    "phy_id",
+    "name",
+    "health",
+    "bus_id",
+    "power_w",
+    "temperature_c",
+    "aicore_percent",
+    "memory_used_mb",
+    "memory_total_mb",
+    "hbm_used_mb",
+    "hbm_total_mb",
+    "hugepages_used",
+    "hugepages_total",
 )
 HEALTH_WORDS = ("ok", "warning", "alarm", "critical", "unknown")
 NOISE = "not part of the table"
@@ -36,9 +49,17 @@ MAX_PROBLEMS = 100
 # The 950 has "NPU Util(%)" where the others have "AICore(%)"; the tool fills both from the same counter.
 # "Device" (310P) is a logical id, not the physical one, and fills nothing.
 _COLUMNS = {
-    "npu": "npu_id", "npu id": "npu_id", "name": "name", "health": "health", "power": "power_w",
+    "npu": "npu_id",
+    "npu id": "npu_id",
+    "name": "name",
+    "health": "health",
+    "power": "power_w",
     "temp": "temperature_c",
-    "chip": "chip_id", "phy-id": "phy_id", "bus-id": "bus_id", "aicore": "aicore_percent", "npu util": "aicore_percent",
+    "chip": "chip_id",
+    "phy-id": "phy_id",
+    "bus-id": "bus_id",
+    "aicore": "aicore_percent",
+    "npu util": "aicore_percent",
 }
 _PAIR_COLUMNS = {
     "memory-usage": ("memory_used_mb", "memory_total_mb"),
@@ -270,7 +291,7 @@ class _InfoReader:
     def read_process(self, cells: List[str], line: str) -> None:
         extra = len(cells) - len(self.process_header)
         if extra > 0:  # a name with a bar in it
-            cells = cells[:2] + ["|".join(cells[2:3 + extra])] + cells[3 + extra:]
+            cells = cells[:2] + ["|".join(cells[2 : 3 + extra])] + cells[3 + extra :]
         row = dict(zip([titles[-1] if titles else "" for titles in self.process_header], cells))
         ids = [_number(word) for word in cells[0].split()] if cells else []
         pid = row.get("process id", "")
@@ -311,8 +332,14 @@ class _InfoReader:
 
 def parse_mapping(text: str) -> List[Dict[str, Any]]:
     """Read ``npu-smi info -m``: one entry a chip, without the management controllers."""
-    fields = {"npu id": "npu_id", "slot id": "slot_id", "chip id": "chip_id", "chip logic id": "logic_id",
-              "chip phy-id": "phy_id", "chip name": "name"}
+    fields = {
+        "npu id": "npu_id",
+        "slot id": "slot_id",
+        "chip id": "chip_id",
+        "chip logic id": "logic_id",
+        "chip phy-id": "phy_id",
+        "chip name": "name",
+    }
     chips, header = [], []
     for line in _logical_lines(text):
         words = re.split(r"\s{2,}", line)
@@ -333,7 +360,7 @@ def parse_topo(text: str) -> Dict[str, Any]:
     for line in _logical_lines(text):
         words = line.replace("CPU Affinity", "CPU_Affinity").split()
         if "CPU_Affinity" in words:
-            header = words[:words.index("CPU_Affinity")]
+            header = words[: words.index("CPU_Affinity")]
         elif header and len(words) >= len(header) + 1 and words[0] in header:
             links[words[0]] = dict((other, kind) for other, kind in zip(header, words[1:]) if other != words[0])
             affinity[words[0]] = words[len(header) + 1] if len(words) > len(header) + 1 else None

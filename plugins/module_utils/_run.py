@@ -45,7 +45,11 @@ def run(argv: List[str], timeout: float, env: Optional[Dict[str, str]] = None) -
     """
     try:
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
             env=dict(os.environ, LC_ALL="C", LANGUAGE="C", **(env or {})),
         )
     except FileNotFoundError as error:
@@ -53,10 +57,11 @@ def run(argv: List[str], timeout: float, env: Optional[Dict[str, str]] = None) -
     except (OSError, ValueError) as error:
         return RC_NOT_EXECUTABLE, str(error), False
 
-    output, complete = _read(process, time.monotonic() + timeout)
+    with process.stdout:
+        output, complete = _read(process, time.monotonic() + timeout)
+        if not complete:
+            _kill_group(process)
     timed_out = not complete and len(output) < MAX_OUTPUT
-    if not complete:
-        _kill_group(process)
     return RC_TIMEOUT if timed_out else process.returncode, output.decode("utf-8", "replace"), timed_out
 
 
@@ -64,7 +69,7 @@ def _read(process: subprocess.Popen, deadline: float) -> Tuple[bytes, bool]:
     """Read until the process has ended; (output, False) when it went on for too long or printed too much."""
     output = b""
     pipe_open = True
-    with process.stdout, selectors.DefaultSelector() as selector:
+    with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while time.monotonic() < deadline and len(output) < MAX_OUTPUT:
             ended = process.poll() is not None

@@ -18,22 +18,44 @@ def text_of(name):
 
 
 @pytest.mark.parametrize("parse", PARSERS)
-@pytest.mark.parametrize("text", ["", "\n", None, "Command execute failed!", "link status:", "hccn_tool: command not found",
-                                  "Error: parse parameter failed", "recv time out"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n",
+        None,
+        "Command execute failed!",
+        "link status:",
+        "hccn_tool: command not found",
+        "Error: parse parameter failed",
+        "recv time out",
+    ],
+)
 def test_no_answer_is_unknown(parse, text):
     assert parse(text) is None
 
 
-@pytest.mark.parametrize("text, state", [
-    (text_of("hccn-link-DOWN.txt"), "DOWN"), (SESSION, "UP"), ("link status: up\r\n", "UP"), ("link status: UPDATING", None),
-])
+@pytest.mark.parametrize(
+    "text, state",
+    [
+        (text_of("hccn-link-DOWN.txt"), "DOWN"),
+        (SESSION, "UP"),
+        ("link status: up\r\n", "UP"),
+        ("link status: UPDATING", None),
+    ],
+)
 def test_link(text, state):
     assert _hccn.parse_link(text) == state
 
 
-@pytest.mark.parametrize("text, state", [
-    (SESSION, "Init"), ("net health status: Success\r\n", "Success"), ("net health status: Socket fail\n", "Socket fail"),
-])
+@pytest.mark.parametrize(
+    "text, state",
+    [
+        (SESSION, "Init"),
+        ("net health status: Success\r\n", "Success"),
+        ("net health status: Socket fail\n", "Socket fail"),
+    ],
+)
 def test_net_health(text, state):
     assert _hccn.parse_net_health(text) == state
 
@@ -45,7 +67,10 @@ def test_ip():
 
 def test_lldp():
     assert _hccn.parse_lldp(text_of("hccn-lldp-910B1-elided.txt")) == {
-        "peer": True, "port": "400GE1/1/20:2", "system": "Versatile Routing Platform Software"}
+        "peer": True,
+        "port": "400GE1/1/20:2",
+        "system": "Versatile Routing Platform Software",
+    }
     named = "Port ID TLV\n\tIfname: 10GE1/0/1\nSystem Name TLV\n\tleaf-7\nEnd of LLDPDU TLV\n"
     assert _hccn.parse_lldp(named) == {"peer": True, "port": "10GE1/0/1", "system": "leaf-7"}
     assert _hccn.parse_lldp("End of LLDPDU TLV\n") == {"peer": False, "port": None, "system": None}
@@ -60,17 +85,33 @@ def test_tls():
 
 def test_optical():
     assert _hccn.parse_optical(SESSION) == {
-        "present": False, "tx_power_mw": 4.4035, "rx_power_mw": 1.0189, "temperature_c": None}
-    module = "optical info:\npresent              : present\ntemperature          : 41 C\nTx Power0            : 1.5 mW\n"
+        "present": False,
+        "tx_power_mw": 4.4035,
+        "rx_power_mw": 1.0189,
+        "temperature_c": None,
+    }
+    module = (
+        "optical info:\npresent              : present\ntemperature          : 41 C\nTx Power0            : 1.5 mW\n"
+    )
     assert _hccn.parse_optical(module) == {
-        "present": True, "tx_power_mw": 1.5, "rx_power_mw": None, "temperature_c": 41.0}
+        "present": True,
+        "tx_power_mw": 1.5,
+        "rx_power_mw": None,
+        "temperature_c": 41.0,
+    }
 
 
-@pytest.mark.parametrize("text, loss", [
-    (text_of("hccn-ping-910B1.txt"), 0.0),
-    ("device 3 PING 10.0.0.9\nrecv time out seq=0\n3 packets transmitted, 0 received, 100.00% packet loss\n", 100.0),
-    ("3 packets transmitted, 2 received, 33.33% packet loss", 33.33),
-])
+@pytest.mark.parametrize(
+    "text, loss",
+    [
+        (text_of("hccn-ping-910B1.txt"), 0.0),
+        (
+            "device 3 PING 10.0.0.9\nrecv time out seq=0\n3 packets transmitted, 0 received, 100.00% packet loss\n",
+            100.0,
+        ),
+        ("3 packets transmitted, 2 received, 33.33% packet loss", 33.33),
+    ],
+)
 def test_ping(text, loss):
     assert _hccn.parse_ping(text)["loss_percent"] == loss
 
@@ -80,10 +121,17 @@ def test_ping_that_sent_nothing_is_unknown():
 
 
 def test_hccn_conf():
-    conf = _hccn.parse_hccn_conf(text_of("hccn.conf-910B1-8npu-elided.txt") + "# address_9=1.2.3.4\ntls_enable_7 = 0\r\n")
+    conf = _hccn.parse_hccn_conf(
+        text_of("hccn.conf-910B1-8npu-elided.txt") + "# address_9=1.2.3.4\ntls_enable_7 = 0\r\n"
+    )
     assert sorted(conf) == [0, 7]
-    assert conf[0] == {"address": "29.1.137.205", "netmask": "255.255.0.0", "netdetect": "29.1.0.1",
-                       "gateway": "29.1.0.1", "send_arp_status": "1"}
+    assert conf[0] == {
+        "address": "29.1.137.205",
+        "netmask": "255.255.0.0",
+        "netdetect": "29.1.0.1",
+        "gateway": "29.1.0.1",
+        "send_arp_status": "1",
+    }
     assert (conf[7]["address"], conf[7]["tls_enable"]) == ("29.1.170.143", "0")
 
 

@@ -89,7 +89,9 @@ def test_a_chip_that_vanished_from_sparse_ids_is_not_guessed():
 
 
 def test_a_chip_without_its_first_row_is_not_counted():
-    lost = "".join(line for line in A3.splitlines(True) if not line.startswith("| 3     Ascend910           | OK            | -"))
+    lost = "".join(
+        line for line in A3.splitlines(True) if not line.startswith("| 3     Ascend910           | OK            | -")
+    )
     verdicts = judge(lost, **WANT_A3)
     assert verdicts["npu.count"]["seen"] == "15 chips and 1 of no told NPU; missing: NPU 3 chip 1"
     assert words(verdicts)[:4] == ["warn", "fail", "unknown", "unknown"]
@@ -100,40 +102,73 @@ def test_more_chips_than_expected_warn():
     assert judge(A3, chips=8)["npu.count"]["verdict"] == "warn"
 
 
-@pytest.mark.parametrize("name, a2, a3", [
-    ("info-910B1-8npu-23.0.rc2-elided.txt", "pass", "fail"),
-    ("info-910B2C-npu12to15-23.0.3-busy.txt", "pass", "fail"),
-    ("info-910B3-8npu-24.1.rc1.b030.txt", "pass", "fail"),
-    ("info-A3-8npu16die-24.1.rc3.7-idle.txt", "fail", "pass"),
-    ("info-310P3-4duo-25.3.rc1-busy.txt", "fail", "fail"),
-    ("info-910A-2npu-1.9.3-no-hugepages.txt", "fail", "fail"),
-    ("info-910ProB-2of8npu-24.1.0.txt", "fail", "fail"),
-    ("info-950PR-2of7npu-25.7.rc1.txt", "fail", "fail"),
-    ("info-A3-1npu-2die-6col-process-in-container.txt", "unknown", "unknown"),
-])
+@pytest.mark.parametrize(
+    "name, a2, a3",
+    [
+        ("info-910B1-8npu-23.0.rc2-elided.txt", "pass", "fail"),
+        ("info-910B2C-npu12to15-23.0.3-busy.txt", "pass", "fail"),
+        ("info-910B3-8npu-24.1.rc1.b030.txt", "pass", "fail"),
+        ("info-A3-8npu16die-24.1.rc3.7-idle.txt", "fail", "pass"),
+        ("info-310P3-4duo-25.3.rc1-busy.txt", "fail", "fail"),
+        ("info-910A-2npu-1.9.3-no-hugepages.txt", "fail", "fail"),
+        ("info-910ProB-2of8npu-24.1.0.txt", "fail", "fail"),
+        ("info-950PR-2of7npu-25.7.rc1.txt", "fail", "fail"),
+        ("info-A3-1npu-2die-6col-process-in-container.txt", "unknown", "unknown"),
+    ],
+)
 def test_product(name, a2, a3):
     text = text_of(name)
-    assert (judge(text, product="a2")["npu.product"]["verdict"], judge(text, product="a3")["npu.product"]["verdict"]) == (a2, a3)
+    assert (
+        judge(text, product="a2")["npu.product"]["verdict"],
+        judge(text, product="a3")["npu.product"]["verdict"],
+    ) == (a2, a3)
 
 
-@pytest.mark.parametrize("name, a2, a3", [
-    ("Ascend 910B3", "pass", "fail"), ("910B4-1", "pass", "fail"), ("910B2C", "pass", "fail"),
-    ("Ascend910_9382", "fail", "pass"), ("910_9392", "fail", "pass"), ("Ascend910_9579", "fail", "fail"),
-    ("910B", "fail", "fail"), ("Ascend910", "unknown", "unknown"), ("xxx", "unknown", "unknown"), ("", "unknown", "unknown"),
-])
+@pytest.mark.parametrize(
+    "name, a2, a3",
+    [
+        ("Ascend 910B3", "pass", "fail"),
+        ("910B4-1", "pass", "fail"),
+        ("910B2C", "pass", "fail"),
+        ("Ascend910_9382", "fail", "pass"),
+        ("910_9392", "fail", "pass"),
+        ("Ascend910_9579", "fail", "fail"),
+        ("910B", "fail", "fail"),
+        ("Ascend910", "unknown", "unknown"),
+        ("xxx", "unknown", "unknown"),
+        ("", "unknown", "unknown"),
+    ],
+)
 def test_product_by_name(name, a2, a3):
     text = BUSY.replace("910B2C", name)
-    assert (judge(text, product="a2")["npu.product"]["verdict"], judge(text, product="a3")["npu.product"]["verdict"]) == (a2, a3)
+    assert (
+        judge(text, product="a2")["npu.product"]["verdict"],
+        judge(text, product="a3")["npu.product"]["verdict"],
+    ) == (a2, a3)
 
 
 def test_one_chip_of_another_product_fails_the_node():
-    assert judge(BUSY.replace("14    910B2C", "14    310P3"), product="a2")["npu.product"]["seen"] == "NPU 14 chip 0: 310P3"
+    assert (
+        judge(BUSY.replace("14    910B2C", "14    310P3"), product="a2")["npu.product"]["seen"]
+        == "NPU 14 chip 0: 310P3"
+    )
 
 
-@pytest.mark.parametrize("word, verdict", [
-    ("OK", "pass"), ("ok", "pass"), ("Warning", "warn"), ("ALARM", "fail"), ("Critical", "fail"), ("UNKNOWN", "fail"),
-    ("NA", "unknown"), ("-", "unknown"), ("", "unknown"), ("Okay", "unknown"),
-])
+@pytest.mark.parametrize(
+    "word, verdict",
+    [
+        ("OK", "pass"),
+        ("ok", "pass"),
+        ("Warning", "warn"),
+        ("ALARM", "fail"),
+        ("Critical", "fail"),
+        ("UNKNOWN", "fail"),
+        ("NA", "unknown"),
+        ("-", "unknown"),
+        ("", "unknown"),
+        ("Okay", "unknown"),
+    ],
+)
 def test_health(word, verdict):
     verdicts = judge(BUSY.replace("| OK            | 92.8", "| %s | 92.8" % word))
     assert verdicts["npu.health"]["verdict"] == verdict
@@ -141,7 +176,9 @@ def test_health(word, verdict):
 
 
 def test_the_worst_health_counts():
-    text = BUSY.replace("| OK            | 92.8", "| Warning | 92.8").replace("| OK            | 91.3", "| Alarm | 91.3")
+    text = BUSY.replace("| OK            | 92.8", "| Warning | 92.8").replace(
+        "| OK            | 91.3", "| Alarm | 91.3"
+    )
     assert judge(text)["npu.health"]["seen"] == "NPU 12 chip 0: Alarm, NPU 14 chip 0: Warning"
     assert judge(text)["npu.health"]["verdict"] == "fail"
 
@@ -168,42 +205,71 @@ def test_a_process_on_a_chip_that_is_not_listed_is_busy():
 
 def test_a_missing_table_of_processes_is_unknown():
     assert judge(text_of("info-910B3-8npu-24.1.rc1.b030.txt"))["npu.idle.processes"]["verdict"] == "unknown"
-    cut = A3[:A3.index("| No running processes found in NPU 6")]
+    cut = A3[: A3.index("| No running processes found in NPU 6")]
     assert judge(cut, **WANT_A3)["npu.idle.processes"]["verdict"] == "unknown"
 
 
 def test_hbm_limit_and_null():
     text = text_of("info-910B1-8npu-23.0.rc2-elided.txt")
     assert judge(text)["npu.idle.hbm"]["verdict"] == "pass"
-    assert judge(text, max_idle_hbm_mb=4174)["npu.idle.hbm"]["seen"] == "NPU 0 chip 0: 4175 of 65536 MB, NPU 1 chip 0: 4175 of 65536 MB"
+    assert (
+        judge(text, max_idle_hbm_mb=4174)["npu.idle.hbm"]["seen"]
+        == "NPU 0 chip 0: 4175 of 65536 MB, NPU 1 chip 0: 4175 of 65536 MB"
+    )
     assert judge(text.replace("4174 / 65536", "NA   / NA   "))["npu.idle.hbm"]["verdict"] == "unknown"
     assert judge(text_of("info-310P3-2npu-25.5.1-noproc.txt"))["npu.idle.hbm"]["verdict"] == "unknown"
 
 
 def test_driver_versions_in_order():
-    order = ["20.2.2.spc001", "22.0.2", "23.0.rc2", "23.0.3", "24.1.rc1", "24.1.rc1.b030", "24.1.rc2", "24.1.rc3", "24.1.rc3.7",
-             "24.1.0", "24.1.0.3", "25.0.rc1.1", "25.2.0", "25.5.1", "25.6.rc1.b169", "25.10.0", "26.0.RC2"]
+    order = [
+        "20.2.2.spc001",
+        "22.0.2",
+        "23.0.rc2",
+        "23.0.3",
+        "24.1.rc1",
+        "24.1.rc1.b030",
+        "24.1.rc2",
+        "24.1.rc3",
+        "24.1.rc3.7",
+        "24.1.0",
+        "24.1.0.3",
+        "25.0.rc1.1",
+        "25.2.0",
+        "25.5.1",
+        "25.6.rc1.b169",
+        "25.10.0",
+        "26.0.RC2",
+    ]
     keys = [parse_driver_version(version) for version in order]
     assert None not in keys
     assert keys == sorted(keys) and len(set(keys)) == len(keys)
 
 
-@pytest.mark.parametrize("text", [None, "", "xxx.xxx.xxx", "V100R001C15", "24.1.", "24.1.rc", "24.1.rc1-dirty", "1" * 5000])
+@pytest.mark.parametrize(
+    "text", [None, "", "xxx.xxx.xxx", "V100R001C15", "24.1.", "24.1.rc", "24.1.rc1-dirty", "1" * 5000]
+)
 def test_what_is_no_driver_version(text):
     assert parse_driver_version(text) is None
 
 
-@pytest.mark.parametrize("least, verdict", [("24.1.rc3.7", "pass"), ("24.1.rc4", "fail"), ("24.1.0", "fail"), ("new", "unknown")])
+@pytest.mark.parametrize(
+    "least, verdict", [("24.1.rc3.7", "pass"), ("24.1.rc4", "fail"), ("24.1.0", "fail"), ("new", "unknown")]
+)
 def test_driver(least, verdict):
     assert judge(A3, min_driver=least)["npu.driver"]["verdict"] == verdict
 
 
 def test_a_driver_that_is_not_told_is_unknown():
-    assert judge(A3.replace("Version: 24.1.rc3.7", "Version: NA        "), min_driver="23.0.0")["npu.driver"]["verdict"] == "unknown"
+    assert (
+        judge(A3.replace("Version: 24.1.rc3.7", "Version: NA        "), min_driver="23.0.0")["npu.driver"]["verdict"]
+        == "unknown"
+    )
     assert judge(A3.replace("24.1.rc3.7 ", "xxx.xxx "), min_driver="23.0.0")["npu.driver"]["verdict"] == "unknown"
 
 
-ALARM = A3.replace("| 7     Ascend910           | OK            | -  ", "| 7     Ascend910           | Alarm         | -  ")
+ALARM = A3.replace(
+    "| 7     Ascend910           | OK            | -  ", "| 7     Ascend910           | Alarm         | -  "
+)
 HOLDING = A3.replace("| No running processes found in NPU 7 ", "| 7 1 | 4711 | python | 60000 |")
 OLD = A3.replace("Version: 24.1.rc3.7 ", "Version: 24.1.rc2   ")
 
