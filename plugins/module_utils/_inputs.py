@@ -32,7 +32,8 @@ def unknown_inputs(variables, known):
 
 def target_groups(groups, hardware=None):
     """The groups of an inventory that hold nodes of *hardware* (``None`` for any), as a host pattern."""
-    return ":".join(group for group, kind in HARDWARE_OF_GROUP.items() if groups.get(group) and hardware in (None, kind))
+    found = [group for group, kind in HARDWARE_OF_GROUP.items() if groups.get(group) and hardware in (None, kind)]
+    return ":".join(found) or "all:!all"  # a play needs a pattern, be it one without a host
 
 
 def layout_errors(groups, hardware=None):
