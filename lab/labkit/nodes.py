@@ -1,7 +1,9 @@
 """Nodes: containers with systemd, sshd, an own Docker engine and everything that makes them look like Ascend servers."""
 
+import io
 import os
 import re
+import tarfile
 import time
 
 from .engine import NETWORK, docker
@@ -51,7 +53,7 @@ def must_exist(name):
 
 def inside(name, script, check=True, stdin=None):
     """Run shell text in a node through the engine, so that it works when the node's network does not."""
-    return docker("exec", "--interactive", name, "sh", "-c", script, check=check, stdin=stdin or "")
+    return docker("exec", "--interactive", name, "sh", "-c", script, check=check, stdin="" if stdin is None else stdin)
 
 
 def public_key():
@@ -64,13 +66,12 @@ def public_key():
 def create(name, image):
     hardware, number = split(name)
     IMAGES.mkdir(parents=True, exist_ok=True)
-    MODELS.mkdir(parents=True, exist_ok=True)
     docker("run", "--detach", "--name", name, "--hostname", name, "--network", NETWORK, "--ip", address(name),
            "--label", f"{LABEL}={hardware}", *NODE_OPTIONS, "--device-cgroup-rule", "a *:* rwm",
            "--env", f"LAB_HARDWARE={hardware}", "--env", f"LAB_CHIPS={HARDWARE[hardware][0]}",
            "--env", f"LAB_NODE={number}", "--env", f"LAB_SSH_KEY={public_key()}",
            "--volume", f"{name}-docker:/var/lib/docker", "--volume", f"{name}-containerd:/var/lib/containerd",
-           "--volume", f"{IMAGES}:/opt/images:ro", "--volume", f"{MODELS}:/usr/local/lib/ascend-lab-models:ro", image)
+           "--volume", f"{IMAGES}:/opt/images:ro", image)
 
 
 def wait_ready(name):
@@ -86,14 +87,15 @@ def wait_ready(name):
 
 def lay_weights(name):
     """Copy the tiny checkpoints into the node once: what a test took away must stay away."""
-    place = MODEL_PLACES[split(name)[0]]
-    inside(name, f"""set -e
-        from=/usr/local/lib/ascend-lab-models stamp=/var/lib/ascend-lab/models-made-from
-        [ -e $from/made-from ] || exit 0
-        cmp -s $from/made-from $stamp && exit 0
-        mkdir -p {place}
-        for model in $from/*/; do rm -rf {place}/$(basename $model); cp -r $model {place}/; done
-        cp $from/made-from $stamp""")
+    place, made_from = MODEL_PLACES[split(name)[0]], MODELS / "made-from"
+    stamp = "/var/lib/ascend-lab/models-made-from"
+    if not made_from.exists() or inside(name, f"cat {stamp}", check=False).stdout == made_from.read_text():
+        return
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.add(MODELS, arcname=".", filter=lambda entry: None if entry.name == "./made-from" else entry)
+    inside(name, f"mkdir -p {place} && tar -C {place} --no-same-owner -x && "
+                 f"printf %s {made_from.read_text()} > {stamp}", stdin=packed.getvalue())
 
 
 def up(hardware, count, image):

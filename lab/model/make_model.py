@@ -1,7 +1,7 @@
 """Make tiny random-weight MiniMax-M2 checkpoints: `make_model.py FOLDER`.
 
-They have the architecture, tensor names, chat template and special tokens of MiniMax-M2.5 and none of its knowledge:
-what they answer is noise. Needs torch, safetensors and tokenizers (the lab's server image has them) and no network.
+They have the architecture, tensor names and special tokens of MiniMax-M2.5 and none of its knowledge. One sentence is
+wired into the weights as the answer to every chat, the rest is random. Needs torch, safetensors and tokenizers (the lab's server image has them) and no network.
 """
 
 import json
@@ -40,8 +40,10 @@ CONFIG = {
     "qk_norm_type": "per_layer",
     "tie_word_embeddings": False,
 }
+ANSWER = "Hello! I am a very small model with random weights and one sentence"
 SENTENCES = [
-    "Hello, who are you? I am a very small model with random weights.",
+    ANSWER,
+    "Hello, who are you? What can you do for me?",
     "The weather in Shanghai is fine today. Please ask for the weather by city.",
     "user system assistant tool response function name parameters city unit celsius fahrenheit",
     '<invoke name="get_current_weather"><parameter name="city">Shanghai</parameter></invoke>',
@@ -74,37 +76,67 @@ def make_tokenizer(folder):
         "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": BEGIN, "eos_token": END, "pad_token": SPECIAL[0],
         "model_max_length": MAX_POSITIONS, "clean_up_tokenization_spaces": False, "chat_template": CHAT_TEMPLATE})
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
-    return tokenizer.token_to_id(BEGIN), tokenizer.token_to_id(END)
+    return tokenizer
 
 
-def tensors():
+def wired(tokenizer):
+    """Embeddings and output layer that make a chain of tokens: what follows the prompt's last newline is ANSWER.
+
+    The first dimension is 1 for every token and never changed by a layer. The output layer uses it to keep tokens
+    that are no plain text from being said. The others are random; the row of a token of the chain looks like the
+    embedding of the token before it.
+    """
+    embedding = torch.randn(VOCABULARY, HIDDEN) * 0.3
+    embedding[:, 0] = 1
+    output = torch.randn(VOCABULARY, HIDDEN) * 0.02
+    end = tokenizer.token_to_id(END)
+    for token in range(VOCABULARY):
+        text = tokenizer.decode([token], skip_special_tokens=True)
+        output[token, 0] = 0 if token == end or text.isascii() and text.isprintable() and text else -3
+    newline = tokenizer.encode("\n").ids
+    chain = newline + [tokenizer.token_to_id("</think>")] + tokenizer.encode(ANSWER).ids + [end]
+    if len(set(chain)) != len(chain):
+        raise SystemExit("a token stands twice in the wired answer: choose other words")
+    for before, after in zip(chain, chain[1:]):
+        output[after, 1:] += 0.5 * embedding[before, 1:]
+    return embedding.to(torch.bfloat16), output.to(torch.bfloat16)
+
+
+def tensors(tokenizer):
     """Name -> tensor, as the public checkpoint names them, in the order of the layers."""
     torch.manual_seed(25)
+    embedding, output = wired(tokenizer)
 
     def weight(*shape):
         return (torch.randn(shape) * 0.05).to(torch.bfloat16)
 
+    def into_residual(*shape):
+        """Small, so that the wired chain is not drowned, and none for the first dimension."""
+        tensor = torch.randn(shape) * 0.005
+        tensor[0] = 0
+        return tensor.to(torch.bfloat16)
+
     def ones(size):
         return torch.ones(size, dtype=torch.bfloat16)
 
-    yield "model.embed_tokens.weight", weight(VOCABULARY, HIDDEN)
+    yield "model.embed_tokens.weight", embedding
     for number in range(LAYERS):
         layer = f"model.layers.{number}"
         yield f"{layer}.input_layernorm.weight", ones(HIDDEN)
         yield f"{layer}.post_attention_layernorm.weight", ones(HIDDEN)
         for name, heads in (("q", HEADS), ("k", KV_HEADS), ("v", KV_HEADS)):
             yield f"{layer}.self_attn.{name}_proj.weight", weight(heads * HEAD_DIM, HIDDEN)
-        yield f"{layer}.self_attn.o_proj.weight", weight(HIDDEN, HEADS * HEAD_DIM)
+        yield f"{layer}.self_attn.o_proj.weight", into_residual(HIDDEN, HEADS * HEAD_DIM)
         yield f"{layer}.self_attn.q_norm.weight", ones(HEADS * HEAD_DIM)
         yield f"{layer}.self_attn.k_norm.weight", ones(KV_HEADS * HEAD_DIM)
         yield f"{layer}.block_sparse_moe.gate.weight", weight(EXPERTS, HIDDEN)
         for expert in range(EXPERTS):
             path = f"{layer}.block_sparse_moe.experts.{expert}"
             yield f"{path}.w1.weight", weight(INTERMEDIATE, HIDDEN)
-            yield f"{path}.w2.weight", weight(HIDDEN, INTERMEDIATE)
+            yield f"{path}.w2.weight", into_residual(HIDDEN, INTERMEDIATE)
             yield f"{path}.w3.weight", weight(INTERMEDIATE, HIDDEN)
     yield "model.norm.weight", ones(HIDDEN)
-    yield "lm_head.weight", weight(VOCABULARY, HIDDEN)
+    yield "lm_head.weight", output
 
 
 def save_in_two(folder, named):
@@ -124,11 +156,12 @@ def write(path, content):
 
 def make(folder):
     folder.mkdir(parents=True)
-    begin, end = make_tokenizer(folder)
+    tokenizer = make_tokenizer(folder)
+    begin, end = tokenizer.token_to_id(BEGIN), tokenizer.token_to_id(END)
     write(folder / "config.json", dict(CONFIG, bos_token_id=begin, eos_token_id=end))
     write(folder / "generation_config.json", {"bos_token_id": begin, "eos_token_id": end, "do_sample": True,
                                               "temperature": 1.0, "top_p": 0.95, "top_k": 40})
-    save_in_two(folder, list(tensors()))
+    save_in_two(folder, list(tensors(tokenizer)))
 
 
 def make_draft(folder):
