@@ -33,7 +33,7 @@ class ActionModule(ActionBase):
             argument_spec={
                 "replica": {"type": "str", "required": True},
                 "timeout": {"type": "int", "required": True},
-                "name": {"type": "str", "required": True},
+                "spec": {"type": "dict", "required": True},
                 "started_at": {"type": "int", "default": 0},
                 "url": {"type": "str", "default": ""},
                 "model": {"type": "str", "default": ""},
@@ -42,13 +42,17 @@ class ActionModule(ActionBase):
         )
         host = task_vars["inventory_hostname"]
         news = Path(C.DEFAULT_LOCAL_TMP) / "ascend-vllm-{0}-{1}".format(self._task._uuid, given["replica"].replace("/", "_"))
-        probe = {key: given[key] for key in ("name", "started_at", "url", "model", "engine")}
-        probe.update(seconds=SLICE, request_timeout=30)
+        name = given["spec"]["name"]
+        probe = {key: given[key] for key in ("started_at", "url", "model", "engine")}
+        probe.update(name=name, seconds=SLICE, request_timeout=30)
         start = time.monotonic()
         shown = 0.0
         while True:
             if news.exists():
-                return self._told(result, json.loads(news.read_text()), host)
+                word = json.loads(news.read_text())
+                if word["state"] == "dead":
+                    self._stop(given, task_vars)
+                return self._told(result, word, host)
             seen = self._execute_module("ascend_ops.vllm.vllm_probe", module_args=probe, task_vars=task_vars)
             if seen.get("failed") or seen.get("unreachable"):
                 result.update(seen)
@@ -56,11 +60,10 @@ class ActionModule(ActionBase):
                 return result
             waited = time.monotonic() - start
             if seen["state"] == "dead":
-                result.update(failed=True, dead=True, msg=_obituary(host, given, seen), container=seen["container"],
-                              causes=seen["causes"], log=seen["log"])
+                result.update(failed=True, msg=_obituary(host, name, seen))
                 self._tell(news, host, "dead", result["msg"])
-                Display().display("{0}\nlast lines of its log:\n{1}\n".format(result["msg"], seen["log"] or "(none)"),
-                                  color=C.COLOR_ERROR)
+                Display().display("{0}: last lines of the log of {1}:\n{2}".format(host, name, seen["log"] or "(none)"))
+                self._stop(given, task_vars)
                 return result
             if seen["state"] == "ready":
                 result.update(changed=False, waited=round(waited, 1), verdicts=seen["verdicts"])
@@ -71,7 +74,7 @@ class ActionModule(ActionBase):
                 result.update(failed=True, msg=(
                     "{0}: no tokens from the service within {1} s; last seen: {2}; last line of the log: {3}. Look at "
                     "'docker logs {4}'; when the weights still load, raise vllm_service_ready_timeout.".format(
-                        host, given["timeout"], last, seen["log"] or "(none)", given["name"])))
+                        host, given["timeout"], last, seen["log"] or "(none)", name)))
                 self._tell(news, host, "failed", result["msg"])
                 return result
             if given["url"] and waited - shown >= PROGRESS:
@@ -93,23 +96,27 @@ class ActionModule(ActionBase):
         if word["state"] == "ready":
             result.update(changed=False, msg="{0} answers".format(word["host"]))
         else:
-            result.update(failed=True, dead=word["state"] == "dead", msg="{0}: stopped waiting, since {1} will not come up: {2}".format(
-                host, word["host"], word["text"]))
+            result.update(failed=True, msg="{0}: stopped waiting, since {1} will not come up; see there.".format(
+                host, word["host"]))
         return result
 
+    def _stop(self, given, task_vars):
+        """Keep what died from being started over and over by the engine, and its mates from waiting for it."""
+        self._execute_module(
+            "ascend_ops.vllm.vllm_container",
+            module_args={"spec": given["spec"], "state": "stopped", "engine": given["engine"]}, task_vars=task_vars)
 
-def _obituary(host, given, seen):
+
+def _obituary(host, name, seen):
+    """What is to be said of a dead container, in one message."""
     container = seen["container"]
     if container is None:
-        return "{0}: the container {1} is gone; somebody removed it while it started. Deploy again.".format(
-            host, given["name"])
+        return "{0}: the container {1} is gone; somebody removed it while it started. Deploy again.".format(host, name)
     how = "exit code {0}".format(container["exit_code"])
     if container["oom_killed"]:
         how += ", killed for want of memory"
     if container["error"]:
         how += ", {0}".format(container["error"])
-    if container["running"]:
-        how = "it was started anew since"
-    causes = " ".join("[{0}] {1} The log says: {2}".format(c["id"], c["advice"], c["line"]) for c in seen["causes"])
-    return "{0}: the container {1} died ({2}). {3}".format(
-        host, given["name"], how, causes or "No known cause in its log: see 'docker logs {0}'.".format(given["name"]))
+    causes = " ".join("{0} [{1}] The log says: {2}".format(c["advice"], c["id"], c["line"]) for c in seen["causes"])
+    return "{0}: the container {1} died ({2}) before the service answered. {3}".format(
+        host, name, how, causes or "No known cause in its log: see 'docker logs {0}' on the node.".format(name))

@@ -96,9 +96,17 @@ class Engine(object):
             "pid": state.get("Pid") or 0,
         }
 
-    def logs(self, name, lines=200):
-        """The last lines that a container printed; empty where there are none."""
-        return self.call(["logs", "--tail", str(lines), name], check=False)[1]
+    def logs(self, name, lines=200, since=0):
+        """The last lines that a container printed since a time (seconds since the epoch); empty where there are none."""
+        return self.call(["logs", "--tail", str(lines), "--since", str(since), name], check=False)[1]
+
+    def last_exit(self, name, since):
+        """The exit code with which a container last ended since a time, or None; the engine's restarts do not hide it."""
+        rc, output = self.call(
+            ["events", "--since", str(since), "--until", str(int(time.time()) + 1), "--filter", "container=" + name,
+             "--filter", "event=die", "--format", "{{.Actor.Attributes.exitCode}}"], check=False)
+        codes = output.split()
+        return int(codes[-1]) if rc == 0 and codes and codes[-1].isdigit() else None
 
     def names(self):
         """Name to id of every container."""

@@ -129,7 +129,11 @@ def look(params, engine, client):
     if params["name"]:
         result["container"] = engine.container(params["name"])
         if is_dead(result["container"], params["started_at"]):
-            log = engine.logs(params["name"]) if result["container"] else ""
+            log = ""
+            if result["container"]:
+                log = engine.logs(params["name"], 200, params["started_at"])
+                code = engine.last_exit(params["name"], params["started_at"]) if params["started_at"] else None
+                result["container"]["exit_code"] = result["container"]["exit_code"] if code is None else code
             result.update(state="dead", causes=diagnose(log), log="\n".join(log.splitlines()[-40:]))
             return result
     if client is not None:
@@ -169,7 +173,7 @@ def main():
                 break
             time.sleep(1)
         if result["state"] == "waiting" and params["name"]:
-            result["log"] = (engine.logs(params["name"], 1).strip().splitlines() or [""])[-1][-200:]
+            result["log"] = (engine.logs(params["name"], 1, params["started_at"]).strip().splitlines() or [""])[-1][-200:]
     except EngineError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **result)

@@ -14,7 +14,8 @@ version_added: 0.1.0
 description:
   - Run on all nodes of a replica in one task. The node that serves the API is done when a request yields tokens, the
     others when that node is.
-  - Stops waiting at once on all nodes when a container of the replica dies, and says why as far as its log tells.
+  - Stops waiting at once on all nodes when a container of the replica dies, says why as far as its log tells, and stops
+    the containers of the replica, which the engine would start over and over.
 options:
   replica:
     description: The replica's name.
@@ -24,9 +25,9 @@ options:
     description: Seconds to wait at most.
     type: int
     required: true
-  name:
-    description: The container of this node.
-    type: str
+  spec:
+    description: The part C(container) of the node's plan.
+    type: dict
     required: true
   started_at:
     description: When it was started, in seconds since the epoch; started anew since then counts as died.
@@ -50,7 +51,7 @@ seealso:
   - module: ascend_ops.vllm.vllm_probe
 attributes:
   check_mode:
-    description: Only reads; the same in check mode.
+    description: Waits in check mode as well, and stops no container.
     support: full
   diff_mode:
     description: There is nothing to compare.
@@ -62,7 +63,7 @@ EXAMPLES = r"""
   ascend_ops.vllm.vllm_wait:
     replica: default
     timeout: 3600
-    name: minimax2_5
+    spec: "{{ __vllm_recipe_node.container }}"
     url: http://192.0.2.11:20004
     model: minimax25
 """
