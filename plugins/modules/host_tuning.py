@@ -15,7 +15,7 @@ description:
   - Brings all kernel settings of one list to their values in one call, live and over reboots, without a reboot.
   - Reads back every value that it has written.
   - Keeps a record of the values that it found first, so that they can be put back.
-  - A setting that the node does not have (no cpufreq in a VM, a sysctl gone from the kernel) is reported, not a failure.
+  - What the node does not have (no cpufreq in a VM, a sysctl gone from the kernel) is reported and is no failure.
 author: "ascend_ops.vllm contributors (@ascend-ops)"
 requirements:
   - Python 3.7 or later on the node, and root

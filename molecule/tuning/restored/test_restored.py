@@ -1,4 +1,4 @@
-"""What a node looks like after restore, when somebody had set vm.swappiness to 42 in between."""
+"""What a node looks like after restore."""
 
 import pytest
 
@@ -7,10 +7,6 @@ def test_values_are_the_first_ones(node, governors):
     assert set(governors) == {"schedutil"}
     assert node.file("/proc/sys/kernel/numa_balancing").content_string.strip() == "1"
     assert node.file("/sys/kernel/debug/sched/migration_cost_ns").content_string.strip() == "500000"
-
-
-def test_a_value_of_somebody_else_is_left_alone(node):
-    assert node.file("/proc/sys/vm/swappiness").content_string.strip() == "42"
 
 
 @pytest.mark.parametrize(
