@@ -6,10 +6,18 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 
 import yaml
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _group, _inputs, _plan, _preflight, _render
+from ansible_collections.ascend_ops.vllm.plugins.module_utils import (
+    _group,
+    _inputs,
+    _plan,
+    _plan_input,
+    _preflight,
+    _render,
+)
 
 ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
 RECIPES = ROLES / "vllm_recipe" / "files" / "recipes"
@@ -44,15 +52,21 @@ def _recipe(name):
     if path.suffix not in (".yml", ".yaml"):
         path = RECIPES / (name + ".yml")
     known = sorted(item.stem for item in RECIPES.glob("*.yml"))
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise _plan.PlanError([
             "vllm_recipe_name is '{0}'; wanted one of {1}, or the path of a .yml file on this machine.{2}".format(
                 name, ", ".join(known), _plan.nearest(name, known))
         ])
     try:
-        return _read(path)
+        recipe = _read(path)
     except yaml.YAMLError as error:
         raise _plan.PlanError(["the recipe {0} is no YAML: {1}".format(path, " ".join(str(error).split()))]) from error
+    except (OSError, ValueError) as error:
+        raise _plan.PlanError(["the recipe {0} cannot be read: {1}".format(path, error)]) from error
+    errors = _plan_input.recipe_errors(recipe, [release["name"] for release in releases()["vllm_releases"]])
+    if errors:
+        raise _plan.PlanError(["the recipe {0} {1}".format(path, text) for text in errors])
+    return recipe
 
 
 def plan(inputs):

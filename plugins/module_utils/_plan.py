@@ -18,6 +18,8 @@ import ipaddress
 import json
 import re
 
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan_input import settings_errors, shown
+
 HARDWARE_OF_GROUP = {"a3": "a3", "a2_primary": "a2", "a2_secondary": "a2"}
 ROLE_OF_GROUP = {"a3": "single", "a2_primary": "primary", "a2_secondary": "secondary"}
 
@@ -42,8 +44,21 @@ DRIVER_MOUNTS = (
 SERVICE_DIR = "/etc/ascend-vllm"
 HCCL_BASE_PORT = 60000
 
-_ENV_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
-_CONTAINER_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_DIRECTORY = re.compile(r"/[^,\n]*[^,\n/]/*\Z")
+# What vllm_recipe_container may hold besides mounts: a pattern and its words, or None for true and false.
+CONTAINER_SETTINGS = {
+    "name": (r"[A-Za-z0-9][A-Za-z0-9_.-]*", "letters, digits, '_', '.' and '-'"),
+    "shm_size": (r"[1-9][0-9]*[bkmgBKMG]?", "a size such as 16g"),
+    "privileged": None,
+    "restart": (r"no|always|unless-stopped|on-failure(:[0-9]+)?", "'no', always, unless-stopped or on-failure:N"),
+    "user": (r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?", "a user or user:group"),
+    "log_max_size": (r"[1-9][0-9]*[kmg]?", "a size such as 100m"),
+    "log_max_file": (r"[1-9][0-9]*", "a whole number from 1"),
+    "init": None,
+}
+# Options that follow from a node's part in its replica.
+ROLE_OPTIONS = ("headless", "data-parallel-start-rank")
 
 
 class PlanError(Exception):
@@ -88,7 +103,7 @@ def plan(nodes, releases):
 
     seen_addresses = {}
     for node in nodes:
-        address = node["settings"].get("address")
+        address = str(node["settings"].get("address"))
         if address in seen_addresses:
             result["errors"].append(
                 "node {0}: has the address {1}, as has node {2}. Give each node its own ansible_host or "
@@ -108,6 +123,10 @@ def plan(nodes, releases):
 
 
 def _plan_replica(name, members, releases):
+    errors = ["node {0}: {1}".format(member["host"], text)
+              for member in members for text in settings_errors(member["settings"])]
+    if errors:
+        raise PlanError(errors)
     _check_layout(members)
     members = sorted(members, key=lambda member: member["role"] == "secondary")  # stable: secondaries keep their order
     _check_same_settings(members)
@@ -127,17 +146,18 @@ def _plan_replica(name, members, releases):
         env = merge(env, overlay.get("env") or {})
         args = merge(args, overlay.get("args") or {}, fold=True)
         extra = copy.deepcopy(overlay.get("container") or {})
-        container["mounts"] = container.get("mounts", []) + extra.pop("mounts", [])
+        container["mounts"] = (container.get("mounts") or []) + (extra.pop("mounts", None) or [])
         container = merge(container, extra)
     env = merge(env, first["settings"].get("env") or {})
     env, args, moved_warnings = _move(env, args, recipe, release, releases)
-    args = merge(args, settings.get("args") or {}, fold=True)
+    args = merge(args, _without_role_options(settings.get("args") or {}), fold=True)
     container = _override_container(container, settings.get("container") or {})
     _check_options(args, env, release, releases)
 
-    weights_dir = str(settings.get("weights_dir") or deployment["weights_dir"]).rstrip("/")
-    if not weights_dir.startswith("/"):
+    weights_dir = str(settings.get("weights_dir") or deployment["weights_dir"])
+    if not _DIRECTORY.match(weights_dir):
         raise PlanError(["vllm_recipe_weights_dir is '{0}'; wanted an absolute path on the nodes.".format(weights_dir)])
+    weights_dir = weights_dir.rstrip("/")
     image = _image(settings, recipe, first["hardware"], release)
     topology, warnings = _topology(args, deployment, members)
     warnings = moved_warnings + warnings
@@ -177,7 +197,7 @@ def _plan_replica(name, members, releases):
                 ],
                 "service": {
                     "url": _url(_fill(args, dict(node_tokens, NodeIP=tokens["PrimaryNodeIP"])), tokens),
-                    "model": _value(args, "served-model-name") or model,
+                    "model": _served_name(args) or model,
                     "tool_calls": bool(_value(args, "enable-auto-tool-choice")),
                 },
             })
@@ -192,7 +212,7 @@ def _plan_replica(name, members, releases):
 
 
 def _check_layout(members):
-    hardware = sorted(set(member["hardware"] for member in members))
+    hardware = sorted({member["hardware"] for member in members})
     if len(hardware) > 1:
         raise PlanError([
             "holds nodes of {0}: {1}; wanted one kind of hardware. Give each replica a name of its own with "
@@ -201,7 +221,7 @@ def _check_layout(members):
                 _listed("{0} ({1})".format(member["host"], member["hardware"]) for member in members),
             )
         ])
-    hosts = dict((role, [m["host"] for m in members if m["role"] == role]) for role in set(ROLE_OF_GROUP.values()))
+    hosts = {role: [m["host"] for m in members if m["role"] == role] for role in set(ROLE_OF_GROUP.values())}
     way_out = (
         "Set vllm_recipe_replica on the nodes of each replica, or correct the groups; --limit must name all nodes of "
         "a replica."
@@ -232,7 +252,7 @@ def _check_layout(members):
 def _check_same_settings(members):
     errors = []
     for key in REPLICA_SETTINGS:
-        values = [(json.dumps(member["settings"].get(key), sort_keys=True), member["host"]) for member in members]
+        values = [(shown(member["settings"].get(key)), member["host"]) for member in members]
         for value, host in values[1:]:
             if value != values[0][0]:
                 errors.append(
@@ -278,8 +298,8 @@ def _overlays(settings, recipe, hardware):
             continue
         overlay = recipe["scenarios"][name]
         if hardware not in overlay["hardware"]:
-            errors.append("vllm_recipe_scenarios holds '{0}', which is for {1}; these nodes are {2}. Take it out.".format(
-                name, _listed(overlay["hardware"]), hardware))
+            errors.append("vllm_recipe_scenarios holds '{0}', which is for {1}; these nodes are {2}. Take it "
+                          "out.".format(name, _listed(overlay["hardware"]), hardware))
             continue
         for kind in ("env", "args"):
             for key, value in (overlay.get(kind) or {}).items():
@@ -287,7 +307,7 @@ def _overlays(settings, recipe, hardware):
                 if before != value:
                     errors.append(
                         "the scenarios '{0}' and '{1}' exclude each other: they set {2} to {3} and {4}. Choose one of "
-                        "them.".format(other, name, key, json.dumps(before), json.dumps(value))
+                        "them.".format(other, name, key, shown(before), shown(value))
                     )
         overlays.append(overlay)
     if errors:
@@ -322,8 +342,10 @@ def _image(settings, recipe, hardware, release):
         tag = release + ("-a3" if hardware == "a3" else "") + (
             "-openeuler" if settings.get("image_os") == "openeuler" else "")
         image = "{0}{1}:{2}".format(settings.get("image_prefix") or "", recipe["image"], tag)
-    repository, unused, tag = image.partition("@")[0].rpartition(":")
-    if repository.endswith("vllm-ascend"):
+    path, digest, unused = image.partition("@")
+    folder, slash, name = path.rpartition("/")  # a colon before the last slash is a registry's port
+    name, unused, tag = name.partition(":")
+    if name.endswith("vllm-ascend") and (tag or not digest):
         made_for = "310p" if "-310p" in tag else "a3" if re.search(r"-a3(-|$)", tag) else "a2"
         if made_for != hardware:
             raise PlanError([
@@ -364,24 +386,55 @@ def merge(base, over, fold=False):
     return result
 
 
+def _without_role_options(args):
+    errors = ["vllm_recipe_args holds '{0}', which the plan sets on the nodes that need it. Take it out.".format(name)
+              for name in args if name.lstrip("-").replace("_", "-") in ROLE_OPTIONS]
+    if errors:
+        raise PlanError(errors)
+    return args
+
+
 def _override_container(container, over):
-    known = ("name", "shm_size", "privileged", "restart", "user", "mounts", "log_max_size", "log_max_file", "init")
+    known = list(CONTAINER_SETTINGS) + ["mounts"]
     errors = ["vllm_recipe_container holds '{0}'; known are {1}.{2}".format(key, _listed(known), nearest(key, known))
               for key in over if key not in known]
     if errors:
         raise PlanError(errors)
     over = dict(over)
     mounts = over.pop("mounts", None) or []
+    if not isinstance(mounts, list):
+        raise PlanError(["vllm_recipe_container.mounts is {0}; wanted a list of mounts.".format(shown(mounts))])
     merged = merge(container, over)
-    merged["mounts"] = container.get("mounts", []) + mounts
-    name = str(merged.get("name"))
-    if not _CONTAINER_NAME.match(name):
-        raise PlanError(["vllm_recipe_container.name is '{0}'; wanted letters, digits, '_', '.' and '-'.".format(name)])
+    merged["mounts"] = (container.get("mounts") or []) + mounts
+    for key, form in CONTAINER_SETTINGS.items():
+        if key not in merged and key not in ("name", "shm_size"):
+            continue
+        value = merged.get(key)
+        if form is None:
+            merged[key] = _truth(value)
+            if merged[key] is None:
+                errors.append("vllm_recipe_container.{0} is {1}; wanted true or false.".format(key, shown(value)))
+        elif isinstance(value, bool) or not re.match("({0})\\Z".format(form[0]), str(value)) or value is None:
+            errors.append("vllm_recipe_container.{0} is {1}; wanted {2}.".format(
+                key, "'{0}'".format(value) if isinstance(value, str) else shown(value), form[1]))
+    if errors:
+        raise PlanError(errors)
     return merged
+
+
+def _truth(value):
+    """True or False, also from the words that templates turn them into; None for all else."""
+    return {"true": True, "yes": True, "false": False, "no": False}.get(str(value).lower())
 
 
 def _value(args, name):
     return args.get(_same_option(name, args))
+
+
+def _served_name(args):
+    """The name that the API answers to; of several, the first."""
+    name = _value(args, "served-model-name")
+    return str(name[0]) if isinstance(name, list) and name else name
 
 
 def _move(env, args, recipe, release, releases):
@@ -404,7 +457,8 @@ def _move(env, args, recipe, release, releases):
         value = moved["value"].get(str(env[name]))
         if value is None:
             raise PlanError(["{0} is '{1}'; release {2} reads it from {3}, whose values are {4}. Correct it in "
-                             "vllm_recipe_env.".format(name, env[name], release, moved["into"], _listed(moved["value"]))])
+                             "vllm_recipe_env.".format(
+                                 name, env[name], release, moved["into"], _listed(moved["value"]))])
         option, unused, path = moved["into"].partition(".")
         for key in reversed(path.split(".")):
             value = {key: value}
@@ -420,12 +474,24 @@ def _check_options(args, env, release, releases):
     names = [item["name"] for item in releases["vllm_releases"]]
     position = names.index(release)
     errors = []
-    known = known_options(releases, release)
-    for name in args:
+    kinds = option_kinds(releases, release)
+    for name, value in args.items():
         option = name.replace("_", "-")
-        if option not in known and not (option.startswith("no-") and option[3:] in known):
+        kind = kinds.get(option)
+        if kind is None and option.startswith("no-") and kinds.get(option[3:]) == "bool" and value is True:
+            continue
+        if kind is None:
             errors.append("vllm_recipe_args holds '{0}'; vllm serve of release {1} has no option --{2}.{3}".format(
-                name, release, option, nearest(option, known)))
+                name, release, option, nearest(option, kinds)))
+        elif kind in ("bool", "flag") and not isinstance(value, bool):
+            errors.append("--{0} is {1}; it takes no value: wanted true or false. Set it in vllm_recipe_args.".format(
+                option, shown(value)))
+        elif kind == "flag" and value is False:
+            errors.append("--{0} is false, and vllm serve has no --no-{0}; wanted null, which takes it away. Set it in "
+                          "vllm_recipe_args.".format(option))
+        elif kind in ("value", "values") and isinstance(value, bool):
+            errors.append("--{0} is {1}; wanted a value. Set it in vllm_recipe_args; null takes it away.".format(
+                option, shown(value)))
     for limit in releases["vllm_option_limits"]:
         if position < names.index(limit["from"]) or any(
                 str(env.get(name)) == value for name, value in limit.get("unless_env", {}).items()):
@@ -436,7 +502,7 @@ def _check_options(args, env, release, releases):
                           "vllm_recipe_release, or leave out what sets it.".format(
                               limit["option"], value, release, limit["above"], limit["reason"]))
     for conflict in releases["vllm_option_conflicts"]:
-        values = dict((name, _number(args, name)) for name in conflict["above"])
+        values = {name: _number(args, name) for name in conflict["above"]}
         if position >= names.index(conflict["from"]) and all(
                 values[name] > bound for name, bound in conflict["above"].items()):
             errors.append("{0}; release {1} refuses that: {2} Set one of them to 1 in vllm_recipe_args.".format(
@@ -451,13 +517,16 @@ def _number(args, path):
     value = _value(args, option)
     for key in rest.split(".") if rest else []:
         value = value.get(key) if isinstance(value, dict) else None
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
+    try:
+        return 0 if isinstance(value, bool) else float(value) if "." in str(value) else int(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
-def known_options(releases, release):
-    """The long options of ``vllm serve`` in *release*, without their dashes."""
+def option_kinds(releases, release):
+    """The long options of ``vllm serve`` in *release*, without their dashes, and what values they take."""
     version = [item["vllm"] for item in releases["vllm_releases"] if item["name"] == release][0]
-    return [name for name, span in releases["vllm_options"].items() if _version_in(version, span)]
+    return {name: span[2] for name, span in releases["vllm_options"].items() if _version_in(version, span)}
 
 
 def _version_in(version, span):
@@ -472,8 +541,9 @@ def _size(args, name, default=1):
     value = _value(args, name)
     if value is None:
         return default
-    if isinstance(value, bool) or not re.match(r"^[1-9][0-9]*$", str(value)):
-        raise PlanError(["--{0} is '{1}'; wanted a whole number from 1. Set it in vllm_recipe_args.".format(name, value)])
+    if isinstance(value, bool) or not re.match(r"[1-9][0-9]{0,8}\Z", str(value)):
+        raise PlanError(["--{0} is '{1}'; wanted a whole number from 1. Set it in vllm_recipe_args.".format(
+            name, value)])
     return int(value)
 
 
@@ -538,13 +608,17 @@ def _args_of(role, args, start_rank):
 
 def _fill(value, tokens):
     if isinstance(value, dict):
-        return dict((key, _fill(item, tokens)) for key, item in value.items())
+        return {key: _fill(item, tokens) for key, item in value.items()}
     if isinstance(value, list):
         return [_fill(item, tokens) for item in value]
     if isinstance(value, str):
         for name, text in tokens.items():
             value = value.replace("{" + name + "}", text)
     return value
+
+
+def _json(value):
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def _argv(args):
@@ -555,9 +629,10 @@ def _argv(args):
         elif value is False:
             argv.append("--no-" + name)
         elif isinstance(value, dict):
-            argv.extend(["--" + name, json.dumps(value, separators=(",", ":"), ensure_ascii=False)])
+            argv.extend(["--" + name, _json(value)])
         elif isinstance(value, list):
-            argv.extend(["--" + name] + [str(item) for item in value])
+            argv.append("--" + name)
+            argv.extend(_json(item) if isinstance(item, (dict, list)) else str(item) for item in value)
         else:
             argv.extend(["--" + name, str(value)])
     return argv
@@ -572,7 +647,7 @@ def _environment(env, tokens):
                           "starting with a digit. Correct it in vllm_recipe_env.".format(name))
         elif isinstance(value, (dict, list)):
             errors.append("the environment variable {0} is {1}; wanted one text or number. Correct it in "
-                          "vllm_recipe_env.".format(name, json.dumps(value)))
+                          "vllm_recipe_env.".format(name, shown(value)))
         else:
             result[name] = _fill(str(value), tokens)
     if errors:
@@ -584,8 +659,9 @@ def _port(args, name):
     value = _value(args, name)
     if value is None:
         return None
-    if not re.match(r"^[0-9]+$", str(value)) or not 1 <= int(value) <= 65535:
-        raise PlanError(["--{0} is '{1}'; wanted a port from 1 to 65535. Set it in vllm_recipe_args.".format(name, value)])
+    if not re.match(r"[0-9]{1,9}\Z", str(value)) or not 1 <= int(value) <= 65535:
+        raise PlanError(["--{0} is '{1}'; wanted a port from 1 to 65535. Set it in vllm_recipe_args.".format(
+            name, value)])
     return int(value)
 
 
@@ -598,7 +674,7 @@ def _ports(args, env, chips, role):
         if rpc:
             ports["rpc"] = rpc
     base = str(env.get("HCCL_IF_BASE_PORT", HCCL_BASE_PORT))
-    if not base.isdigit() or not 1024 <= int(base) <= 65536 - chips:
+    if not re.match(r"[0-9]{1,9}\Z", base) or not 1024 <= int(base) <= 65536 - chips:
         raise PlanError(["HCCL_IF_BASE_PORT is '{0}'; wanted 1024 to {1}, since each of {2} chips takes one port from "
                          "there on. Set it in vllm_recipe_env.".format(base, 65536 - chips, chips)])
     ports["hccl"] = [int(base), int(base) + chips - 1]
@@ -620,24 +696,35 @@ def _url(args, tokens):
     return "http://{0}:{1}".format("[{0}]".format(host) if ":" in host else host, _port(args, "port") or 8000)
 
 
+def _mount(given):
+    mount = dict(given) if isinstance(given, dict) else {}
+    mount.setdefault("target", mount.get("source"))
+    flags = {key: _truth(mount.pop(key, default))
+                 for key, default in (("read_only", True), ("optional", False), ("create", False))}
+    if sorted(mount) != ["source", "target"] or None in flags.values() or not all(
+            isinstance(path, str) and _DIRECTORY.match(path) for path in mount.values()):
+        raise PlanError(["vllm_recipe_container.mounts holds {0}; wanted {{source: /path, target: /path, "
+                         "read_only: true|false}}.".format(shown(given))])
+    if not flags["create"]:
+        del flags["create"]
+    return dict(mount, **flags)
+
+
 def _container(container, image, devices, weights_dir):
     mounts = [{"source": path, "target": path, "read_only": True, "optional": True} for path in DRIVER_MOUNTS]
     mounts.append({"source": weights_dir, "target": weights_dir, "read_only": True, "optional": False})
     for mount in container.get("mounts") or []:
-        if not isinstance(mount, dict) or not str(mount.get("source", "")).startswith("/"):
-            raise PlanError(["vllm_recipe_container.mounts holds {0}; wanted {{source: /path, target: /path, "
-                             "read_only: true|false}}.".format(json.dumps(mount))])
-        mounts.append({
-            "source": mount["source"], "target": mount.get("target") or mount["source"],
-            "read_only": bool(mount.get("read_only", True)), "optional": bool(mount.get("optional", False)),
-        })
-        if mount.get("create"):
-            mounts[-1]["create"] = True
+        mounts.append(_mount(mount))
     # The launch script and the environment file, rendered by the role vllm_service.
     mounts.append({
         "source": "{0}/{1}".format(SERVICE_DIR, container["name"]), "target": SERVICE_DIR, "read_only": True,
         "optional": False, "create": True,
     })
+    targets = [mount["target"].rstrip("/") for mount in mounts]
+    twice = sorted({target for target in targets if targets.count(target) > 1})
+    if twice:
+        raise PlanError(["two mounts have the target {0}; wanted one. Correct vllm_recipe_container.mounts.".format(
+            _listed(twice))])
     return {
         "name": container["name"],
         "image": image,

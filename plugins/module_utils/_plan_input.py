@@ -1,0 +1,124 @@
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The form of what the plan is made from: a node's settings and a recipe. What they mean is judged in ``_plan``."""
+
+from __future__ import absolute_import, annotations, division, print_function
+
+__metaclass__ = type
+
+import json
+import re
+
+
+def shown(value):
+    """A value as an operator wrote it, near enough; never fails."""
+    try:
+        return json.dumps(value, sort_keys=True, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return repr(value)
+
+
+def _is_text(value):
+    return isinstance(value, str) or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def _is_count(value):
+    return not isinstance(value, bool) and isinstance(value, (int, str)) and bool(
+        re.match(r"^[0-9]{1,9}\Z", str(value)))
+
+
+def _is_mapping(value):
+    """A mapping by names, of what JSON can say."""
+    if not isinstance(value, dict) or not all(isinstance(key, str) and key for key in value):
+        return False
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+TEXT = ("a text", _is_text)
+COUNT = ("a whole number", _is_count)
+COUNT_FROM_1 = ("a whole number from 1", lambda value: _is_count(value) and int(value) > 0)
+MAPPING = ("a mapping of names to values", _is_mapping)
+ENVIRONMENT = ("a mapping of names to values", lambda value: isinstance(value, dict))
+FILLED = ("a mapping with at least one entry", lambda value: isinstance(value, dict) and bool(value))
+TEXTS = ("a list of texts", lambda value: isinstance(value, (list, tuple)) and all(map(_is_text, value)))
+MOUNTS = ("a list of mounts", lambda value: isinstance(value, list))
+NUMBERS = ("a list of different whole numbers", lambda value: isinstance(value, (list, tuple)) and all(
+    map(_is_count, value)) and len(set(map(int, value))) == len(value))
+
+SETTINGS = {
+    "name": TEXT, "release": TEXT, "scenarios": TEXTS, "checkpoint": TEXT, "weights_dir": TEXT, "image": TEXT,
+    "image_prefix": TEXT, "image_os": TEXT, "args": MAPPING, "env": ENVIRONMENT, "container": MAPPING,
+    "replica": TEXT, "address": TEXT, "chips": COUNT, "devices": NUMBERS,
+}
+# Path of a key, where * is any name; whether it must be there; what it must be.
+RECIPE = (
+    ("name", True, TEXT),
+    ("release", True, TEXT),
+    ("releases.first", True, TEXT),
+    ("releases.last", True, TEXT),
+    ("image", True, TEXT),
+    ("checkpoints", True, FILLED),
+    ("checkpoints.*.directory", True, TEXT),
+    ("checkpoints.*.source", True, TEXT),
+    ("deployments", True, FILLED),
+    ("deployments.*.chips", True, COUNT_FROM_1),
+    ("deployments.*.checkpoint", True, TEXT),
+    ("deployments.*.weights_dir", True, TEXT),
+    ("deployments.*.env", True, ENVIRONMENT),
+    ("deployments.*.args", True, MAPPING),
+    ("deployments.*.container", True, MAPPING),
+    ("deployments.*.container.name", True, TEXT),
+    ("deployments.*.container.shm_size", True, TEXT),
+    ("deployments.*.container.mounts", False, MOUNTS),
+    ("scenarios", True, ENVIRONMENT),
+    ("scenarios.*.hardware", True, TEXTS),
+    ("scenarios.*.env", False, ENVIRONMENT),
+    ("scenarios.*.args", False, MAPPING),
+    ("scenarios.*.container", False, MAPPING),
+    ("scenarios.*.container.mounts", False, MOUNTS),
+)
+
+
+def settings_errors(settings):
+    """What of a node's settings has not the form that is wanted; an empty or null setting has."""
+    return [
+        "vllm_recipe_{0} is {1}; wanted {2}.".format(name, shown(settings[name]), wanted)
+        for name, (wanted, fits) in SETTINGS.items()
+        if settings.get(name) not in (None, "") and not fits(settings[name])
+    ]
+
+
+def recipe_errors(recipe, releases):
+    """What a recipe lacks, or has in another form than is wanted; *releases* are the names of the known ones."""
+    if not isinstance(recipe, dict):
+        return ["is {0}; wanted a mapping.".format(type(recipe).__name__ if recipe is not None else "empty")]
+    errors = []
+    for path, needed, (wanted, fits) in RECIPE:
+        for where, found, value in _walk(recipe, path.split("."), ""):
+            if not found or value is None:
+                if needed:
+                    errors.append("lacks {0}; wanted {1}.".format(where, wanted))
+            elif not fits(value):
+                errors.append("has {0} as {1}; wanted {2}.".format(where, shown(value), wanted))
+    if not errors:
+        errors = ["has releases.{0} as {1}; known vllm-ascend releases are {2}.".format(
+            key, shown(recipe["releases"][key]), ", ".join(releases))
+            for key in ("first", "last") if recipe["releases"][key] not in releases]
+    return list(dict.fromkeys(errors))
+
+
+def _walk(data, keys, before):
+    """``(path, whether it is there, value)`` for each place that a path with ``*`` means."""
+    if keys[0] == "*":
+        return [found for name in data for found in _walk(data[name], keys[1:], "{0}{1}.".format(before, name))
+                ] if isinstance(data, dict) else []
+    if not isinstance(data, dict) or (len(keys) > 1 and data.get(keys[0]) is None):
+        return [] if "*" in keys else [(before + ".".join(keys), False, None)]
+    if len(keys) == 1:
+        return [(before + keys[0], keys[0] in data, data.get(keys[0]))]
+    return _walk(data[keys[0]], keys[1:], "{0}{1}.".format(before, keys[0]))
