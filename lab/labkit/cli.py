@@ -26,7 +26,7 @@ def up(args):
 
 def down(args):
     if not engine.answers():
-        return
+        return say("the lab's engine is not running: nothing to remove")
     with locked():
         nodes.down(None if args.all else args.hardware)
 
@@ -34,11 +34,11 @@ def down(args):
 def clean(args):
     if not STATE.exists():
         return
-    with step("removing the lab"):
-        if engine.pid():
-            engine.start()
+    with locked(), step("removing the lab"):
+        if host.find("dockerd"):
+            engine.start()          # also when it died: what it left behind is its own to end
             nodes.down()
-        engine.stop()
+            engine.stop()
         engine.remove_data()
 
 
@@ -123,6 +123,9 @@ def main():
         args.function(args)
     except LabError as problem:
         say(f"lab: {problem}")
+        return 1
+    except OSError as problem:
+        say(f"lab: {problem}" + ("; the lab needs root" if isinstance(problem, PermissionError) else ""))
         return 1
     except KeyboardInterrupt:
         say("lab: interrupted")

@@ -14,7 +14,8 @@ A2_WEIGHTS = "/opt/data/verification/models/MiniMax-M2.5"
 A3_WEIGHTS = "/mnt/sfs_turbo/.cache/MiniMax-M2.5-w8a8-QuaRot"
 HIDE = 'mkdir -p /var/lib/ascend-lab/hidden && mv {0} /var/lib/ascend-lab/hidden/{1}'
 SHOW = 'if [ -e /var/lib/ascend-lab/hidden/{1} ]; then mv /var/lib/ascend-lab/hidden/{1} {0}; fi'
-GOVERNORS = "for file in /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor; do mount -o remount,{},bind $file; done"
+GOVERNORS = ("for file in /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor; "
+             "do mount -o remount,{},bind $file; done")
 
 
 class Fault(NamedTuple):
@@ -33,8 +34,9 @@ FAULTS = {
     "unhealthy-chip": Fault("a chip's health is Alarm; CHIP or CHIP:HEALTH (Warning, Alarm, Critical, UNKNOWN)", "3"),
     "missing-chip": Fault("a chip vanishes from npu-smi without a word", "3"),
     "busy-chip": Fault("a foreign process uses a chip", "0",
-                       "systemd-run --quiet --unit lab-busy-chip bash -c 'echo $$ > /run/ascend-lab-busy.pid; "
-                       "exec -a python3.10 sleep infinity' 2>/dev/null || true",
+                       "systemd-run --quiet --unit lab-busy-chip bash -c 'exec -a python3.10 sleep infinity' "
+                       "2>/dev/null; "
+                       "systemctl show --property MainPID --value lab-busy-chip > /run/ascend-lab-busy.pid",
                        "systemctl stop lab-busy-chip 2>/dev/null; rm -f /run/ascend-lab-busy.pid"),
     "stale-engine": Fault("a VLLM::EngineCore of an earlier service lives on", "",
                           "systemd-run --quiet --unit lab-stale-engine bash -c "
@@ -68,7 +70,8 @@ FAULTS = {
                         's.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); '
                         "s.bind(('0.0.0.0', $1)); s.listen(); time.sleep(10 ** 8)\"; sleep 0.3; "
                         "systemctl is-active --quiet lab-port-$1",
-                        "systemctl stop lab-port-$1 2>/dev/null; systemctl reset-failed lab-port-$1 2>/dev/null || true"),
+                        "systemctl stop lab-port-$1 2>/dev/null; "
+                        "systemctl reset-failed lab-port-$1 2>/dev/null || true"),
     "weights-missing": hidden("$weights", "weights", "the model's folder is gone"),
     "weights-incomplete": hidden("$weights/model-00002-of-00002.safetensors", "shard", "a shard of the model is gone"),
     "weights-truncated": Fault("a shard of the model is cut short", "",
@@ -81,7 +84,8 @@ FAULTS = {
     "unreachable": Fault("no sshd: connection refused", "", "systemctl stop ssh", "systemctl start ssh"),
     "network-down": Fault("the node's network is cut, while everything on it goes on", "", "ip link set eth0 down",
                           "ip link set eth0 up; ip route replace default via 10.213.0.1"),
-    "governor-read-only": Fault("the CPU governor cannot be written", "", GOVERNORS.format("ro"), GOVERNORS.format("rw")),
+    "governor-read-only": Fault("the CPU governor cannot be written", "",
+                                GOVERNORS.format("ro"), GOVERNORS.format("rw")),
     "no-cpufreq": Fault("the kernel has no cpufreq", "", "umount -R /sys/devices/system/cpu",
                         "mountpoint -q /sys/devices/system/cpu || /usr/local/lib/ascend-lab/cpufreq"),
     "no-migration-cost": Fault("no /sys/kernel/debug/sched: debugfs is not mounted", "", "umount /sys/kernel/debug",

@@ -24,7 +24,7 @@ SLIM = ["--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/
 NODE_PLACES = {"sshd.conf": "etc/ssh/sshd_config.d/lab.conf", "daemon.json": "etc/docker/daemon.json",
                "lab-state": "usr/local/bin/lab-state"}
 QUIET_UNITS = ("console-getty.service getty.target proc-sys-fs-binfmt_misc.automount sys-kernel-debug.mount "
-               "sys-kernel-tracing.mount systemd-logind.service e2scrub_all.timer apt-daily.timer "
+               "sys-kernel-tracing.mount e2scrub_all.timer apt-daily.timer "
                "apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer").split()
 
 
@@ -62,8 +62,10 @@ def commit(base, name, files, *changes, ran=()):
 
 
 def folder_files(folder, target):
-    return {f"{target}/{path.relative_to(folder)}": (path.read_bytes(), 0o755 if path.read_bytes()[:2] == b"#!" else 0o644)
-            for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts}
+    """Path in the image -> (content, mode) of all files below a folder; what starts with #! may be run."""
+    contents = {f"{target}/{path.relative_to(folder)}": path.read_bytes()
+                for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts}
+    return {path: (content, 0o755 if content[:2] == b"#!" else 0o644) for path, content in contents.items()}
 
 
 def build_node():
@@ -97,7 +99,8 @@ def pip_for(rootfs):
     python.write_text(f'#!/bin/sh\nPYTHONHOME="{rootfs}/usr" exec "{loader}" --library-path "{libraries}" '
                       f'"{rootfs}/usr/bin/python3.11" "$@"\n')
     python.chmod(0o755)
-    return [sys.executable, "-m", "pip", "--python", python]
+    pip = run([sys.executable, "-c", "import os, pip; print(os.path.dirname(pip.__file__))"]).stdout.strip()
+    return [python, pip]
 
 
 def install_vllm(rootfs):

@@ -1,4 +1,4 @@
-"""Nodes: containers with systemd, sshd, an own Docker engine and everything that makes them look like Ascend servers."""
+"""Nodes: containers with systemd, sshd, an own Docker engine, and all that makes them look like Ascend servers."""
 
 import io
 import os
@@ -40,8 +40,8 @@ def address(name):
 
 def all_nodes():
     """{name: state}, e.g. {'a2-node1': 'running'}."""
-    lines = docker("ps", "--all", "--filter", f"label={LABEL}", "--format", "{{.Names}}\t{{.State}}").stdout.splitlines()
-    return dict(sorted(line.split("\t") for line in lines))
+    listed = docker("ps", "--all", "--filter", f"label={LABEL}", "--format", "{{.Names}}\t{{.State}}").stdout
+    return dict(sorted(line.split("\t") for line in listed.splitlines()))
 
 
 def must_exist(name):
@@ -112,7 +112,9 @@ def up(hardware, count, image):
         lay_weights(name)
     check_paths(wanted)
     for name in wanted:
-        say(f"  {name}  {address(name)}  up")
+        made_from = docker("inspect", "--format", "{{.Config.Image}}", name).stdout.strip()
+        old = "" if made_from == image else "  (of an earlier node image: `lab down`, then `lab up` renews it)"
+        say(f"  {name}  {address(name)}  up{old}")
 
 
 def check_paths(names):

@@ -39,7 +39,7 @@ def step(text):
         yield
     finally:
         done.set()
-    say(f"    done in {time.monotonic() - began:.1f} s")
+    say(f"    {text}: {time.monotonic() - began:.1f} s")
 
 
 @contextlib.contextmanager
@@ -59,8 +59,11 @@ def run(argv, check=True, stdin=None, env=None, **options):
     """Run a command and return the finished process, its output as text; a failure says what was printed."""
     argv = [str(word) for word in argv]
     environment = dict(os.environ, **env) if env else None
-    done = subprocess.run(argv, input=stdin, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          universal_newlines=not isinstance(stdin, bytes), **options)
+    try:
+        done = subprocess.run(argv, input=stdin, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              universal_newlines=not isinstance(stdin, bytes), **options)
+    except FileNotFoundError:
+        raise LabError(f"there is no {argv[0]} on this machine; `lab build` installs what is missing") from None
     if check and done.returncode:
         raise LabError("{} failed with status {}:\n{}".format(" ".join(argv[:6]), done.returncode,
                                                               tail(done.stdout, done.stderr)))

@@ -1,7 +1,8 @@
 """Make tiny random-weight MiniMax-M2 checkpoints: `make_model.py FOLDER`.
 
 They have the architecture, tensor names and special tokens of MiniMax-M2.5 and none of its knowledge. One sentence is
-wired into the weights as the answer to every chat, the rest is random. Needs torch, safetensors and tokenizers (the lab's server image has them) and no network.
+wired into the weights as the answer to every chat, the rest is random. Needs torch, safetensors and tokenizers (the
+lab's server image has them) and no network.
 """
 
 import json
@@ -50,8 +51,8 @@ SENTENCES = [
 ]
 CHAT_TEMPLATE = """{%- if tools %}{{ ']~!b[]~b]system\\n# Tools\\n<tools>\\n' }}
 {%- for tool in tools %}{{ '<tool>' + (tool.function | tojson) + '</tool>\\n' }}{% endfor %}
-{{- '</tools>\\nCall a tool as <minimax:tool_call><invoke name="NAME"><parameter name="KEY">VALUE</parameter></invoke>' }}
-{{- '</minimax:tool_call>[e~[\\n' }}{% else %}{{ ']~!b[' }}{% endif %}
+{{- '</tools>\\nCall a tool as <minimax:tool_call><invoke name="NAME"><parameter name="KEY">VALUE</parameter>' }}
+{{- '</invoke></minimax:tool_call>[e~[\\n' }}{% else %}{{ ']~!b[' }}{% endif %}
 {%- for message in messages %}
 {{- ']~b]' + ('ai' if message.role == 'assistant' else message.role) + '\\n' }}
 {%- if message.content is string %}{{ message.content }}

@@ -1,4 +1,4 @@
-"""Lab part: stands in for numba (180 MB with LLVM), which vLLM imports at start and uses for n-gram speculation only."""
+"""Lab part: stands in for numba (180 MB with LLVM), imported by vLLM at start, used for n-gram speculation only."""
 
 
 def jit(*_args, **_options):
