@@ -65,6 +65,7 @@ RECIPE = (
     ("checkpoints", True, FILLED),
     ("checkpoints.*.directory", True, TEXT),
     ("checkpoints.*.source", True, TEXT),
+    ("checkpoints.*.quantization", False, TEXT),
     ("deployments", True, FILLED),
     ("deployments.*.chips", True, COUNT_FROM_1),
     ("deployments.*.checkpoint", True, TEXT),
