@@ -101,15 +101,20 @@ def wanted_ports(ports):
 
 
 def listeners(ports, own):
-    """Who listens on the wanted ports: ``[{port, address, pid, name, own}]``; *own* are the pids of the service."""
+    """Who listens on the wanted ports: ``[{port, address, pid, name, own}]``; *own* are the pids of the service.
+
+    None where the kernel does not tell.
+    """
     wanted = set(ports)
     found = {}
+    told = False
     for path in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             with open(path) as stream:
                 lines = stream.read().splitlines()[1:]
         except OSError:
             continue
+        told = True
         for line in lines:
             fields = line.split()
             address, unused, port = fields[1].rpartition(":")
@@ -119,7 +124,7 @@ def listeners(ports, own):
         for pid in _pids():
             for inode in _socket_inodes(pid) & set(found):
                 found[inode].update(pid=pid, name=_name(pid), own=pid in own)
-    return sorted(found.values(), key=lambda item: item["port"])
+    return sorted(found.values(), key=lambda item: item["port"]) if told else None
 
 
 def _address(text):
@@ -174,13 +179,13 @@ def engine_facts(executable, image, container, timeout):
     facts = {"version": None, "error": "", "image": None, "container": None, "foreign": False}
     engine = Engine(executable, timeout)
     try:
-        facts["version"] = engine.call(["version", "--format", "{{.Server.Version}}"])[1].strip().splitlines()[-1]
+        facts["version"] = (engine.call(["version", "--format", "{{.Server.Version}}"])[1].split() or [None])[-1]
         facts["image"] = engine.image(image)
         found = engine.container(container)
         if found is not None:
             facts["foreign"] = LABEL_SERVICE not in found["labels"]
         facts["container"] = found
-    except (EngineError, IndexError) as error:
+    except EngineError as error:
         facts["error"] = str(error)
     return facts
 
@@ -196,13 +201,21 @@ def weights(path):
         return facts
     config = _json(os.path.join(path, "config.json"), facts["problems"])
     if config is not None:
-        facts["architecture"] = (config.get("architectures") or [None])[0]
-        facts["quantization"] = (config.get("quantization_config") or {}).get("quant_method")
-    names = sorted(name for name in os.listdir(path) if name.endswith(".safetensors"))
+        architectures, quantization = config.get("architectures"), config.get("quantization_config")
+        facts["architecture"] = architectures[0] if isinstance(architectures, list) and architectures else None
+        facts["quantization"] = quantization.get("quant_method") if isinstance(quantization, dict) else None
+    try:
+        names = sorted(name for name in os.listdir(path) if name.endswith(".safetensors"))
+    except OSError as error:
+        facts["problems"].append("it cannot be listed: {0}".format(error.strerror))
+        return facts
     index_path = os.path.join(path, "model.safetensors.index.json")
     if os.path.exists(index_path):
         index = _json(index_path, facts["problems"])
-        wanted = sorted(set((index or {}).get("weight_map", {}).values()))
+        weight_map = (index or {}).get("weight_map")
+        wanted = sorted(set(map(str, weight_map.values()))) if isinstance(weight_map, dict) else []
+        if index is not None and not wanted:
+            facts["problems"].append("model.safetensors.index.json names no shard")
         missing = [name for name in wanted if name not in names]
         if missing:
             facts["problems"].append("{0} of {1} shards of the index are missing, such as {2}".format(
@@ -240,8 +253,10 @@ def shard(path):
         size = os.path.getsize(path)
         with open(path, "rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
-            if length > min(size, 1 << 27):
+            if length > 1 << 27:
                 return size, None, "its header is no safetensors header"
+            if length + 8 > size:
+                return size, None, "has {0} bytes and its header says {1} or more".format(size, length + 8)
             header = json.loads(stream.read(length).decode("utf-8"))
         ends = [item["data_offsets"][1] for name, item in header.items() if name != "__metadata__"]
         return size, 8 + length + max(ends or [0]), ""

@@ -98,7 +98,7 @@ def _listing(parts: List[str], limit: int = 8) -> str:
 def _judge_tool(info: Dict[str, Any]) -> Verdict:
     wanted = "a readable table of npu-smi info"
     if "devices" not in info:
-        return _verdict("npu.tool", "fail", info["meaning"], wanted, info["remedy"])
+        return _verdict("npu.tool", "fail", "%s [%s]" % (info["meaning"], info["code"]), wanted, info["remedy"])
     if not info["devices"]:
         return _verdict("npu.tool", "fail", "a table without a single chip", wanted, LOST_CHIP)
     seen = "npu-smi %s, driver %s, %s" % (

@@ -559,8 +559,8 @@ def _topology(args, deployment, members):
     if local * count != dp:
         errors.append(
             "data-parallel-size is {0} with {1} rank(s) per node, which takes {2} node(s); the replica has {3}: {4}. "
-            "Add or remove nodes in a2_secondary, or set data-parallel-size and data-parallel-size-local in "
-            "vllm_recipe_args.".format(
+            "Add or remove nodes in a2_secondary (--limit must name all nodes of a replica), or set data-parallel-size and "
+            "data-parallel-size-local in vllm_recipe_args.".format(
                 dp, local, "{0:g}".format(dp / float(local)), count, _listed(m["host"] for m in members))
         )
     for member in members:
