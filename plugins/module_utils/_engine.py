@@ -53,7 +53,8 @@ class Engine(object):
     def _inspect(self, kind, name):
         rc, output = self.call([kind, "inspect", name], check=False)
         if rc != 0:
-            if re.search(r"no such|not found", output, re.I):
+            # Not what the client says of a socket or host that is not there.
+            if re.search(r"no such (image|container|object)|not found|not known", output, re.I):
                 return None
             raise EngineError(explain(output, self.executable, [kind, "inspect", name]))
         start = output.find("[")
@@ -126,7 +127,7 @@ def explain(output, executable, arguments):
     """What a failed call of the engine means, and what to do."""
     text = " ".join(output.split())[-600:]
     for pattern, advice in (
-        (r"Cannot connect to the Docker daemon|Is the docker daemon running",
+        (r"Cannot connect to the Docker daemon|(docker )?daemon (is )?running|failed to connect to the docker API",
          "The engine is not running: 'systemctl start docker' on the node."),
         (r"permission denied", "The user may not use the engine: run with become, or as root."),
         (r"no space left on device", "The disk that holds the engine's data is full: 'df -h' and 'docker system df'."),

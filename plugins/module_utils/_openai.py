@@ -62,8 +62,7 @@ class Client(object):
             text = answer.read().decode("utf-8", "replace")
             return answer.getcode(), json.loads(text), ""
         except HTTPError as error:
-            text = error.read().decode("utf-8", "replace")
-            return error.code, None, "HTTP {0}: {1}".format(error.code, " ".join(text.split())[:300])
+            return error.code, None, "HTTP {0}: {1}".format(error.code, _body(error))
         except socket.timeout:
             return 0, None, "no answer within {0} s".format(self.timeout)
         except URLError as error:
@@ -74,7 +73,10 @@ class Client(object):
     def models(self):
         """Is the wanted name among those that ``/v1/models`` lists?"""
         status, data, error = self._request("/v1/models")
-        names = [item.get("id") for item in (data or {}).get("data", [])] if isinstance(data, dict) else []
+        try:
+            names = [item["id"] for item in data["data"]]
+        except (KeyError, TypeError):
+            names = []
         return _verdict(
             "service.models", self.model in names, error or "serves {0}".format(", ".join(map(str, names)) or "nothing"),
             "{0} in /v1/models".format(self.model),
@@ -119,13 +121,21 @@ class Client(object):
             "Check enable-auto-tool-choice and tool-call-parser in the plan.")
 
 
+def _body(error):
+    """What an error page says, as far as it comes."""
+    try:
+        return " ".join(error.read().decode("utf-8", "replace").split())[:300]
+    except (OSError, HTTPException):
+        return "(no text)"
+
+
 def _completion(data):
     try:
         choice = data["choices"][0]
         message = choice["message"]
         text = message.get("content") or message.get("reasoning") or message.get("reasoning_content") or ""
-        return text, int(data["usage"]["completion_tokens"]), choice.get("finish_reason")
-    except (KeyError, IndexError, TypeError, ValueError):
+        return str(text), int(data["usage"]["completion_tokens"]), choice.get("finish_reason")
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
         return "", 0, None
 
 
@@ -133,7 +143,7 @@ def _called(data):
     try:
         calls = data["choices"][0]["message"].get("tool_calls") or []
         return [call["function"]["name"] for call in calls]
-    except (KeyError, IndexError, TypeError):
+    except (AttributeError, KeyError, IndexError, TypeError):
         return []
 
 

@@ -58,7 +58,7 @@ def judge_node(node, facts, min_driver="", oldest_driver=""):
                           "root", "Set ansible_become, or connect as root."))
     checks.append(_address(node, facts))
     checks.extend(_npu(node, facts, min_driver, oldest_driver))
-    checks.append(_devices(facts))
+    checks.append(_devices(node, facts))
     checks.append(_driver_files(node, facts))
     checks.append(_hccn_conf(node, facts))
     checks.extend(_ports(node, facts))
@@ -93,13 +93,13 @@ def _npu(node, facts, min_driver, oldest_driver):
         if check["id"] == "npu.driver" and not min_driver and check["verdict"] == "fail":
             # Published for, not proven to need: older drivers are known to work with some releases.
             check["verdict"] = "warn"
-        if check["id"] == "npu.idle.hbm" and facts["service_pids"] and check["verdict"] in ("fail", "warn"):
+        if check["id"] == "npu.idle.hbm" and facts["service_pids"] and check["verdict"] != "pass":
             check.update(verdict="skipped", remedy="Its own service runs on this node.")
     return checks
 
 
-def _devices(facts):
-    missing = [path for path, there in facts["devices"].items() if not there]
+def _devices(node, facts):
+    missing = [path for path in node["container"]["devices"] if not facts["devices"].get(path)]
     return verdict("npu.devices", "fail" if missing else "pass",
                    "missing: {0}".format(", ".join(missing)) if missing else "{0} device nodes".format(len(facts["devices"])),
                    "all devices of the plan",
@@ -134,9 +134,13 @@ def _ports(node, facts):
     checks = []
     for name, value in node["ports"].items():
         first, last = (value, value) if isinstance(value, int) else value
+        wanted = "port {0} free".format(first) if first == last else "ports {0} to {1} free".format(first, last)
+        if facts["ports"] is None:
+            checks.append(verdict("port." + name, "unknown", "the kernel does not tell who listens", wanted,
+                                  "See 'ss -ltnp' on the node; /proc/net/tcp cannot be read there."))
+            continue
         taken = [item for item in facts["ports"] if first <= item["port"] <= last and not item["own"]]
         own = [item for item in facts["ports"] if first <= item["port"] <= last and item["own"]]
-        wanted = "port {0} free".format(first) if first == last else "ports {0} to {1} free".format(first, last)
         if taken:
             seen = ", ".join("{0} taken by {1}".format(
                 item["port"], "pid {0} ({1})".format(item["pid"], item["name"]) if item["pid"] else "an unknown process")
@@ -181,11 +185,15 @@ def _engine(node, facts):
 
 def _weights(node, facts):
     checks = []
-    for item, told in zip(node["weights"], facts["weights"]):
+    by_path = {told["path"]: told for told in facts["weights"]}
+    for item in node["weights"]:
+        told = by_path.get(item["path"])
         name = "weights." + ("draft" if item["draft"] else "served")
         wanted = "the checkpoint of {0} at {1}".format(item["source"], item["path"])
         remedy = "Download it there, or point vllm_recipe_weights_dir at the directory that holds {0}.".format(item["directory"])
-        if not told["exists"]:
+        if told is None:
+            checks.append(verdict(name, "unknown", "the node did not tell", wanted, remedy))
+        elif not told["exists"]:
             checks.append(verdict(name, "fail", "no directory {0}".format(item["path"]), wanted, remedy))
         elif told["problems"]:
             checks.append(verdict(name, "fail", "; ".join(told["problems"][:3]), wanted,

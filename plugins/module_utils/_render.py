@@ -64,9 +64,15 @@ def launch_script(node):
 
 
 def environment_file(node, nic):
-    """The environment of *node* as lines that a shell reads, with the name of the interface filled in."""
+    """The environment of *node* as lines that a shell reads, with the name of the interface filled in.
+
+    *nic* may be None for a node whose environment does not name the interface.
+    """
+    if not nic and any("{NIC}" in value for value in node["env"].values()):
+        raise ValueError("node {0}: no interface is known that carries {1}; see network.address of the preflight.".format(
+            node["host"], node["address"]))
     return "".join(
-        "{0}={1}\n".format(name, shlex.quote(value.replace("{NIC}", nic)))
+        "{0}={1}\n".format(name, shlex.quote(value.replace("{NIC}", nic or "")))
         for name, value in node["env"].items()
         if "{JEMALLOC}" not in value  # the launch script sets it, from the image
     )

@@ -11,12 +11,13 @@ import re
 
 # (id, pattern, what it means and what to do), the most telling first.
 SIGNATURES = (
-    ("unknown-argument", r"error: unrecognized arguments: .*",
+    ("unknown-argument", r"\berror: unrecognized arguments: .*",
      "vLLM in this image does not know an argument. Take it out of vllm_recipe_args, or choose a release that has it "
      "with vllm_recipe_release."),
-    ("bad-argument", r"error: argument .*",
+    ("bad-argument", r"\berror: argument .*",
      "vLLM refuses an argument. Correct it in vllm_recipe_args."),
-    ("port-in-use", r"Address already in use|address already bound|EADDRINUSE|errno: ?98",
+    ("port-in-use",
+     r"Address already in use|already bound|bound already|EADDRINUSE|errno:? ?98\b|specific port\[\d+\] fail",
      "A port that the service needs is taken. 'ss -ltnp' on the node shows by whom; stop it, or choose another port in "
      "vllm_recipe_args (port, data-parallel-rpc-port) or vllm_recipe_env (HCCL_IF_BASE_PORT)."),
     ("npu-out-of-memory",
@@ -24,13 +25,15 @@ SIGNATURES = (
      r"|larger than the (available KV cache memory|maximum number of tokens that can be stored in KV cache)",
      "The HBM does not hold the model and its KV cache. Lower max-num-seqs, max-num-batched-tokens or max-model-len in "
      "vllm_recipe_args; 'npu-smi info' shows whether something else holds memory."),
-    ("host-out-of-memory", r"MemoryError|Cannot allocate memory|oom-kill|Killed process",
+    ("host-out-of-memory", r"\bMemoryError|Cannot allocate memory|oom-kill|Killed process",
      "The host's memory ran out. 'free -g' and 'dmesg | grep -i oom' on the node."),
     ("shared-memory",
      r"No space left on device.*shm|/dev/shm.*No space|unable to (mmap|open shared memory)|Bus error",
      "The container's shared memory is too small. Raise vllm_recipe_container.shm_size."),
     ("hccl-timeout",
-     r"HCCL.*(timeout|time out|timed out)|EI0006|EI0002|hcclCommInitRootInfo.*error|socket.*timeout.*HCCL",
+     # Not the names of settings, nor the warning of torch_npu that a timeout "was set to" something.
+     r"EI0006|EI0002|hcclCommInitRootInfo.*error|socket.*timeout.*HCCL|socket (times out|establish timeout)"
+     r"|HCCL(?!_)(?!.*was set to).*(timeout|time out|timed out|times out)",
      "The chips of the nodes did not find each other in time. Check that all nodes of the replica run, that TLS is the "
      "same on all ('hccn_tool -i N -tls -g'), that links are up ('hccn_tool -i N -link -g') and that chips reach each "
      "other ('hccn_tool -i N -ping -g address IP')."),
@@ -50,7 +53,7 @@ SIGNATURES = (
      r"|rtGetDeviceCount.*failed|error code is 507\d{3}",
      "The NPU driver does not answer inside the container. 'npu-smi info' on the node; then the devices and driver "
      "mounts of the plan."),
-    ("device-used", r"the device is used|-8020|device is occupied",
+    ("device-used", r"device is used|(?<!\w)-8020\b|device is occupied",
      "Another container holds a chip. 'docker ps' and 'npu-smi info' on the node show which."),
     ("bad-value", r"Value error, .*",
      "vLLM refuses a value of its configuration. Correct it in vllm_recipe_args."),
