@@ -1,0 +1,228 @@
+"""What a node tells of itself, read from real files, sockets and processes of this machine."""
+
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+
+import pytest
+from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
+from ansible_collections.ascend_ops.vllm.plugins.module_utils import _node_facts
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._node_facts import (
+    gather,
+    is_device,
+    listeners,
+    network,
+    parse_addresses,
+    pids_of,
+    shard,
+    wanted_ports,
+    weights,
+)
+from test_plan import a2
+
+IP = """\
+1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever
+1: lo    inet6 ::1/128 scope host \\       valid_lft forever preferred_lft forever
+2: enp67s0f5    inet 10.0.0.11/24 brd 10.0.0.255 scope global dynamic noprefixroute enp67s0f5\\       valid_lft 85930sec
+2: enp67s0f5    inet 10.0.0.111/24 brd 10.0.0.255 scope global secondary enp67s0f5:1\\       valid_lft forever
+2: enp67s0f5    inet6 fe80::d250:99ff:fe2a:1/64 scope link \\       valid_lft forever preferred_lft forever
+3: bond0.100@bond0    inet 10.1.0.11/16 brd 10.1.255.255 scope global bond0.100\\       valid_lft forever
+4: tun0    inet 10.8.0.6 peer 10.8.0.5/32 scope global tun0\\       valid_lft forever preferred_lft forever
+5: eth0@if12    inet6 fd00::b/64 scope global nodad \\       valid_lft forever preferred_lft forever
+"""
+
+
+def test_parse_addresses():
+    assert parse_addresses(IP) == {
+        "127.0.0.1": "lo", "::1": "lo", "10.0.0.11": "enp67s0f5", "10.0.0.111": "enp67s0f5",
+        "fe80::d250:99ff:fe2a:1": "enp67s0f5", "10.1.0.11": "bond0.100", "10.8.0.6": "tun0", "fd00::b": "eth0"}
+    assert parse_addresses("") == parse_addresses("Object \"adr\" is unknown\n") == {}
+
+
+def test_network_of_this_machine():
+    seen = network("127.0.0.1")
+    assert (seen["interface"], seen["error"]) == ("lo", "")
+    assert network("192.0.2.1")["interface"] is None
+
+
+def test_network_without_the_command_ip(monkeypatch):
+    monkeypatch.setattr(_node_facts, "run", lambda argv, timeout: (127, "No such file: " + argv[0], False))
+    seen = network("127.0.0.1")
+    assert seen == {"interface": None, "addresses": {}, "error": "No such file: /usr/sbin/ip"}
+
+
+def test_wanted_ports():
+    assert wanted_ports({"api": 20004, "rpc": 2347, "hccl": [60000, 60002]}) == [20004, 2347, 60000, 60001, 60002]
+
+
+# -- listeners ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family, address", [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_listeners_names_the_process(family, address):
+    with socket.socket(family) as server:
+        server.bind((address, 0))
+        port = server.getsockname()[1]
+        assert listeners([port], set()) == []  # bound, not listening
+        server.listen()
+        (seen,) = listeners([port], set())
+        assert (seen["port"], seen["address"], seen["pid"], seen["own"]) == (port, address, os.getpid(), False)
+        assert "python" in seen["name"] or "pytest" in seen["name"]
+        assert listeners([port], {os.getpid()})[0]["own"] is True
+        with socket.create_connection((address, port)):  # a connection is no listener
+            assert len(listeners([port], set())) == 1
+    assert listeners([port], set()) == []
+
+
+def test_listeners_of_ports_that_nobody_wants():
+    assert listeners([], set()) == []
+
+
+# -- weights --------------------------------------------------------------------------------------------------------
+
+
+def write_shard(path, tensors, size=None, header=None):
+    """A real safetensors file; *size* cuts it off or draws it out."""
+    offset, entries = 0, {"__metadata__": {"format": "pt"}}
+    for name, numbers in tensors.items():
+        entries[name] = {"dtype": "F32", "shape": [numbers], "data_offsets": [offset, offset + 4 * numbers]}
+        offset += 4 * numbers
+    text = json.dumps(entries).encode() if header is None else header
+    content = struct.pack("<Q", len(text)) + text + b"\0" * offset
+    path.write_bytes(content if size is None else content[:size].ljust(size, b"\0"))
+    return len(content)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A complete checkpoint of two shards."""
+    folder = tmp_path / "MiniMax-M2.5"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({
+        "architectures": ["MiniMaxM2ForCausalLM"], "quantization_config": {"quant_method": "fp8"}}))
+    names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    for name in names:
+        write_shard(folder / name, {"a" + name: 10, "b" + name: 7})
+    (folder / "model.safetensors.index.json").write_text(json.dumps(
+        {"weight_map": {letter + name: name for name in names for letter in "ab"}}))
+    return folder
+
+
+def test_complete_checkpoint(checkpoint):
+    size = sum(path.stat().st_size for path in checkpoint.glob("*.safetensors"))
+    assert weights(str(checkpoint)) == {
+        "path": str(checkpoint), "exists": True, "architecture": "MiniMaxM2ForCausalLM", "quantization": "fp8",
+        "shards": 2, "bytes": size, "problems": []}
+
+
+def test_no_checkpoint(tmp_path):
+    seen = weights(str(tmp_path / "absent"))
+    assert (seen["exists"], seen["shards"], seen["problems"]) == (False, 0, [])
+
+
+SECOND = "model-00002-of-00002.safetensors"
+
+
+def rewrite(name, content):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+DAMAGE = {
+    "a shard is missing": (lambda folder: (folder / SECOND).unlink(),
+                           ["1 of 2 shards of the index are missing, such as " + SECOND]),
+    "a link leads nowhere": (lambda folder: [(folder / SECOND).unlink(), (folder / SECOND).symlink_to("/nowhere")],
+                             [SECOND + ": No such file or directory"]),
+    "a shard is cut off": (lambda folder: write_shard(folder / SECOND, {"a": 10}, size=120),
+                           [SECOND + " has 120 bytes and its header says 1"]),
+    "a header is cut off": (lambda folder: write_shard(folder / SECOND, {"a": 10}, size=50),
+                            [SECOND + ": has 50 bytes and its header says 105 or more"]),
+    "a shard is too long": (lambda folder: write_shard(folder / SECOND, {"a": 10}, size=5000),
+                            [SECOND + " has 5000 bytes and its header says 1"]),
+    "an empty shard": (rewrite(SECOND, b""), [SECOND + ": its header is no safetensors header"]),
+    "a page of a hub instead": (rewrite(SECOND, b"version https://git-lfs.github.com/spec/v1\noid sha256:0"),
+                                [SECOND + ": its header is no safetensors header"]),
+    "a header of another kind": (lambda folder: write_shard(folder / SECOND, {}, header=b'["a"]'),
+                                 [SECOND + ": its header is no safetensors header"]),
+    "a header that lies": (lambda folder: write_shard(folder / SECOND, {}, header=b'{"a": {"data_offsets": ["x"]}}'),
+                           [SECOND + ": its header is no safetensors header"]),
+    "no config": (lambda folder: (folder / "config.json").unlink(), ["config.json: No such file or directory"]),
+    "a broken config": (rewrite("config.json", b"{"), ["config.json: no JSON"]),
+    "a config that is a list": (rewrite("config.json", b"[]"), ["config.json: no JSON object"]),
+    "a broken index": (rewrite("model.safetensors.index.json", b"{"), ["model.safetensors.index.json: no JSON"]),
+    "an index without shards": (rewrite("model.safetensors.index.json", b'{"weight_map": {}}'),
+                                ["model.safetensors.index.json names no shard"]),
+    "an index of another kind": (rewrite("model.safetensors.index.json", b'{"weight_map": ["a"]}'),
+                                 ["model.safetensors.index.json names no shard"]),
+    "only small files": (lambda folder: [path.unlink() for path in folder.glob("model*")], ["no *.safetensors file"]),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_damaged_checkpoint(case, checkpoint):
+    damage, problems = DAMAGE[case]
+    damage(checkpoint)
+    seen = weights(str(checkpoint))["problems"]
+    assert len(seen) == len(problems) and all(map(str.startswith, seen, problems)), seen
+
+
+@pytest.mark.parametrize("config", [
+    b'{"architectures": "x"}', b'{"architectures": []}', b'{"quantization_config": "fp8"}'])
+def test_an_odd_config_is_read_as_far_as_it_goes(config, checkpoint):
+    (checkpoint / "config.json").write_bytes(config)
+    seen = weights(str(checkpoint))
+    assert (seen["architecture"], seen["quantization"], seen["problems"]) == (None, None, [])
+
+
+def test_one_file_without_an_index(checkpoint):
+    for path in checkpoint.glob("model*"):
+        path.unlink()
+    write_shard(checkpoint / "model.safetensors", {"a": 3})
+    assert (weights(str(checkpoint))["shards"], weights(str(checkpoint))["problems"]) == (1, [])
+
+
+def test_shard_reads_the_header_alone(tmp_path):
+    size = write_shard(tmp_path / "x", {"a": 3})
+    assert shard(str(tmp_path / "x")) == (size, size, "")
+    (tmp_path / "huge").write_bytes(struct.pack("<Q", 1 << 62) + b"{}")
+    assert shard(str(tmp_path / "huge")) == (10, None, "its header is no safetensors header")
+    assert shard(str(tmp_path)) == (0, None, "Is a directory")
+
+
+# -- processes, devices, all of it ----------------------------------------------------------------------------------
+
+
+def test_pids_of_is_by_the_control_group():
+    with open("/proc/self/cgroup") as stream:
+        own = stream.read().splitlines()[-1]
+    assert os.getpid() in pids_of(own)
+    assert pids_of("f00" * 21) == []
+
+
+def test_is_device(tmp_path):
+    assert is_device("/dev/null")
+    assert not is_device(str(tmp_path)) and not is_device("/dev/davinci_absent")
+
+
+def test_gather_on_a_machine_without_any_of_it():
+    node = plan(a2(weights_dir="/nowhere/models"))["nodes"][0]
+    facts = gather(node, engine="/nowhere/docker", archive="/nowhere/image.tar", npu_smi="/nowhere/npu-smi", timeout=5)
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["npu"]["code"] and facts["npu"]["remedy"]
+    assert "no command '/nowhere/docker'" in facts["engine"]["error"]
+    assert facts["archive"] is False and facts["weights"][0]["exists"] is False
+    assert facts["network"]["interface"] is None and facts["service_pids"] == []
+    assert set(facts["devices"]) == set(node["container"]["devices"])
+
+
+SERVER = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+
+
+def test_a_listener_of_another_process_is_found_by_its_command_line():
+    argv = [sys.executable, "-c", SERVER, "VLLM::fake"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as other:
+        (seen,) = listeners([int(other.stdout.readline())], set())
+        other.stdin.close()
+    assert seen["pid"] == other.pid and "VLLM::fake" in seen["name"]
