@@ -17,11 +17,8 @@ def test_container(node, container):
 
 def test_jemalloc_of_the_image_is_in_use(node):
     pid = node(NODE).check_output("pgrep --full --newest 'vllm serve'")
-    environment = node(NODE).check_output("tr '\\0' '\\n' < /proc/%s/environ", int(pid)).splitlines()
-    preload = [line for line in environment if line.startswith("LD_PRELOAD=")]
-    assert len(preload) == 1
-    assert preload[0].endswith("/libjemalloc.so.2")
-    assert "libjemalloc.so.2" in node(NODE).check_output("cat /proc/%s/maps", int(pid))
+    assert "/libjemalloc.so.2" in node(NODE).check_output("grep -z ^LD_PRELOAD= /proc/%s/environ | tr '\\0' ' '", pid)
+    assert "libjemalloc.so.2" in node(NODE).check_output("cat /proc/%s/maps", pid)
 
 
 def test_host_is_tuned(node):
@@ -34,9 +31,3 @@ def test_the_model_answers(request_json):
     answer = request_json(URL + "/v1/chat/completions", {
         "model": "MiniMax-M2.5", "messages": [{"role": "user", "content": "Hello, who are you?"}], "max_tokens": 32})
     assert answer["usage"]["completion_tokens"] > 0
-    assert node_port_answers(request_json)
-
-
-def node_port_answers(request_json):
-    """The port answers from this machine, not only on the node's loopback."""
-    return request_json(URL + "/version")["version"] != ""
