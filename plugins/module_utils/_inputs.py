@@ -7,6 +7,7 @@ from __future__ import absolute_import, annotations, division, print_function
 
 __metaclass__ = type
 
+import difflib
 import re
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import HARDWARE_OF_GROUP, nearest
@@ -26,8 +27,15 @@ def unknown_inputs(variables, known):
     return [
         "the variable {0} is no input of this collection.{1}".format(name, nearest(name, known))
         for name in sorted(variables)
-        if _OURS.match(name) and name not in known
+        if name not in known and (_OURS.match(name) or _is_slip(name, known))
     ]
+
+
+def _is_slip(name, known):
+    """Is *name* a known one with a slip of the pen in its first words?"""
+    return not name.startswith("_") and any(
+        abs(len(name) - len(other)) <= 2 and difflib.SequenceMatcher(None, name, other).ratio() >= 0.9
+        for other in known)
 
 
 def target_groups(groups, hardware=None):

@@ -1,0 +1,90 @@
+"""What an inventory says wrongly, in exact sentences."""
+
+import pytest
+from ansible_collections.ascend_ops.vllm.plugins.filter.plan import FilterModule, known_inputs
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._inputs import (
+    layout_errors,
+    target_groups,
+    unknown_inputs,
+)
+
+KNOWN = ("vllm_recipe_scenarios", "vllm_recipe_args", "npu_container_engine", "npu_host_tuning_governor")
+NO_INPUT = "the variable {0} is no input of this collection."
+
+# (names of variables, what is said of the first of them after NO_INPUT, or None)
+UNKNOWN = [
+    (["vllm_recipe_sceanrios"], " Did you mean 'vllm_recipe_scenarios'?"),
+    (["npu_container_image_engine"], " Did you mean 'npu_container_engine'?"),
+    (["npu_host_tuning_govenor", *KNOWN], " Did you mean 'npu_host_tuning_governor'?"),
+    (["vllm_plan_fil", "ansible_host"], " Did you mean 'vllm_plan_file'?"),
+    (["vllm_recpie_args"], " Did you mean 'vllm_recipe_args'?"),
+    (["vlm_recipe_args"], " Did you mean 'vllm_recipe_args'?"),
+    (["npu_preflight_zzzzzzzzzzzzzzzzzzzzzzzzzzz"], ""),
+    (KNOWN, None),
+    (["vllm_plan_file", "vllm_hardware"], None),
+    (["ansible_host", "vllm_cluster_owner", "npu_count", "chips", "my_vllm_recipe_args", "__vllm_recipe_plan", "vllm"], None),
+    ([], None),
+]
+
+
+@pytest.mark.parametrize("variables, said", UNKNOWN)
+def test_unknown_inputs(variables, said):
+    wanted = [] if said is None else [NO_INPUT.format(variables[0]) + said]
+    assert unknown_inputs(dict.fromkeys(variables), KNOWN) == wanted
+
+
+def test_unknown_inputs_come_in_the_order_of_the_alphabet():
+    names = ["vllm_service_zzzzzzzzzzzzzzzzzzzz", "npu_preflight_qqqqqqqqqqqqqqqqqqqqqqq"]
+    assert unknown_inputs(names, KNOWN) == [NO_INPUT.format(name) for name in sorted(names)]
+
+
+def test_the_filter_knows_the_inputs_of_all_roles():
+    ask = FilterModule().filters()["unknown_inputs"]
+    assert ask(dict.fromkeys(known_inputs())) == []
+    assert ask({"vllm_recipe_chip": 8}) == [
+        "the variable vllm_recipe_chip is no input of this collection. Did you mean 'vllm_recipe_chips'?"]
+    assert {"vllm_recipe_name", "npu_preflight_fail_on", "npu_host_tuning_sysctl", "npu_container_engine",
+            "vllm_service_ready_timeout"} <= set(known_inputs())
+
+
+A2 = {"a2_primary": ["n1"], "a2_secondary": ["n2"]}
+BOTH = dict(A2, a3=["n3"])
+WAY_OUT = " Put the nodes into the group that says what they are; inventories/ has examples."
+LAYOUTS = [
+    (A2, "a2", []),
+    (BOTH, "a2", []),
+    (BOTH, "a3", []),
+    (BOTH, None, []),
+    ({"a3": ["n3"]}, None, []),
+    ({"a3": ["n3"]}, "a2", [
+        "the inventory has no host in a2_primary; its groups are a3." + WAY_OUT,
+        "the inventory has no host in a2_secondary; its groups are a3." + WAY_OUT]),
+    (dict(A2, a2_secondary=[]), "a2", [
+        "the inventory has no host in a2_secondary; its groups are a2_primary, a2_secondary." + WAY_OUT]),
+    ({"a2_primary": ["n1"], "a2_secondery": ["n2"]}, "a2", [
+        "the inventory has no host in a2_secondary; its groups are a2_primary, a2_secondery. Did you mean "
+        "'a2_secondery'?" + WAY_OUT]),
+    (A2, "a3", ["the inventory has no host in a3; its groups are a2_primary, a2_secondary." + WAY_OUT]),
+    ({"all": ["x"], "ungrouped": ["x"]}, None, [
+        "the inventory has no host in a3 or a2_primary or a2_secondary; its groups are none." + WAY_OUT]),
+    ({"all": ["x"], "A3": ["x"]}, "a3", [
+        "the inventory has no host in a3; its groups are A3." + WAY_OUT]),
+    ({}, "a3", ["the inventory has no host in a3; its groups are none." + WAY_OUT]),
+]
+
+
+@pytest.mark.parametrize("groups, hardware, wanted", LAYOUTS)
+def test_layout_errors(groups, hardware, wanted):
+    assert layout_errors(groups, hardware) == wanted
+
+
+@pytest.mark.parametrize("groups, hardware, pattern", [
+    (BOTH, "a2", "a2_primary:a2_secondary"),
+    (BOTH, "a3", "a3"),
+    (BOTH, None, "a3:a2_primary:a2_secondary"),
+    (dict(A2, a2_secondary=[]), "a2", "a2_primary"),
+    (A2, "a3", "all:!all"),
+    ({}, None, "all:!all"),
+])
+def test_target_groups(groups, hardware, pattern):
+    assert target_groups(groups, hardware) == pattern
