@@ -417,6 +417,8 @@ def _override_container(container, over):
         elif isinstance(value, bool) or not re.match("({0})\\Z".format(form[0]), str(value)) or value is None:
             errors.append("vllm_recipe_container.{0} is {1}; wanted {2}.".format(
                 key, "'{0}'".format(value) if isinstance(value, str) else shown(value), form[1]))
+        else:
+            merged[key] = str(value)
     if errors:
         raise PlanError(errors)
     return merged

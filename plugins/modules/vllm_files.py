@@ -65,6 +65,7 @@ written:
 """
 
 import os
+import re
 import stat
 import tempfile
 
@@ -108,6 +109,12 @@ def main():
         supports_check_mode=True,
     )
     directory = module.params["path"]
+    for item in module.params["files"]:
+        if not item["name"] or os.path.basename(item["name"]) != item["name"]:
+            module.fail_json(msg="the name '{0}' is no plain file name.".format(item["name"]))
+        if not re.match(r"[0-7]{3,4}\Z", item["mode"]):
+            module.fail_json(msg="the mode '{0}' of {1} is no octal number such as 0644.".format(
+                item["mode"], item["name"]))
     written = []
     diff = []
     try:

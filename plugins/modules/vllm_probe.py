@@ -160,9 +160,11 @@ def main():
             engine=dict(type="str", default="docker"),
         ),
         supports_check_mode=True,
-        required_together=[("url", "model")],
     )
     params = module.params
+    if bool(params["url"]) != bool(params["model"]):
+        module.fail_json(msg="url is '{0}' and model is '{1}'; wanted both, or neither.".format(
+            params["url"], params["model"]))
     client = Client(params["url"], params["model"], params["request_timeout"]) if params["url"] else None
     end = time.time() + params["seconds"]
     try:

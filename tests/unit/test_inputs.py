@@ -22,7 +22,8 @@ UNKNOWN = [
     (["npu_preflight_zzzzzzzzzzzzzzzzzzzzzzzzzzz"], ""),
     (KNOWN, None),
     (["vllm_plan_file", "vllm_hardware"], None),
-    (["ansible_host", "vllm_cluster_owner", "npu_count", "chips", "my_vllm_recipe_args", "__vllm_recipe_plan", "vllm"], None),
+    (["ansible_host", "vllm_cluster_owner", "npu_count", "chips", "vllm"], None),
+    (["my_vllm_recipe_args", "__vllm_recipe_plan", "__vllm_recipe_args"], None),
     ([], None),
 ]
 

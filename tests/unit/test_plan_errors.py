@@ -9,7 +9,8 @@ WAY_OUT = (
     "replica."
 )
 RANKS = (
-    ". Add or remove nodes in a2_secondary (--limit must name all nodes of a replica), or set data-parallel-size and data-parallel-size-local in vllm_recipe_args."
+    ". Add or remove nodes in a2_secondary (--limit must name all nodes of a replica), or set "
+    "data-parallel-size and data-parallel-size-local in vllm_recipe_args."
 )
 LOWER = ". Lower the sizes in vllm_recipe_args, or correct vllm_recipe_chips or vllm_recipe_devices."
 ARGS = " Set it in vllm_recipe_args."

@@ -97,6 +97,7 @@ CONTAINER = [
     ({"user": 1000}, "user", "1000"),
     ({"restart": "on-failure:3"}, "restart", "on-failure:3"),
     ({"name": "mine.2"}, "name", "mine.2"),
+    ({"name": 5}, "name", "5"),
     ({"log_max_file": 2}, "log", {"driver": "json-file", "max-size": "100m", "max-file": "2"}),
 ]
 

@@ -1,0 +1,179 @@
+"""vllm_files and vllm_probe, run as real modules; the model is a real HTTP server, the engine a stand-in."""
+
+import json
+import os
+import time
+
+import pytest
+from ansible_collections.ascend_ops.vllm.plugins.modules.vllm_probe import is_dead
+from test_engine_modules import STARTED, Docker, run_module
+from test_openai import call, completion, serving
+
+NAME = "vllm-ascend"
+FATAL = "INFO start\nOSError: [Errno 98] Address already in use\n"
+
+
+@pytest.fixture
+def docker(tmp_path):
+    """A stand-in whose container runs."""
+    made = Docker(tmp_path).put("labels", '"ascend_ops.vllm.service": "vllm-ascend"').put("log", "first\nlast\n")
+    return made.put("container.json", (tmp_path / "running").read_text().replace('"LABELS"', "{}"))
+
+
+def exited(docker):
+    data = (docker.folder / "exited").read_text().replace('"LABELS"', "{}")
+    return docker.put("container.json", data).put("log", FATAL)
+
+
+# -- vllm_probe -----------------------------------------------------------------------------------------------------
+
+
+def lively(path, body):
+    if path == "/v1/models":
+        return 200, {"data": [{"id": "m"}]}
+    return 200, call() if "tools" in body else completion("I am MiniMax.")
+
+
+def probe(**arguments):
+    result = run_module("vllm_probe", **arguments)
+    if not result.get("failed"):
+        assert result.pop("changed") is False
+        assert set(result) == {"state", "verdicts", "answer", "container", "log", "causes"}
+    return result
+
+
+def test_a_model_that_answers_is_ready(docker):
+    with serving(lively) as (url, asked):
+        seen = probe(name=NAME, started_at=STARTED, url=url, model="m", engine=docker.path,
+                     checks=["models", "chat", "tool_call"])
+    assert (seen["state"], seen["answer"]) == ("ready", "I am MiniMax.")
+    assert [(verdict["id"], verdict["verdict"]) for verdict in seen["verdicts"]] == [
+        ("service.models", "pass"), ("service.chat", "pass"), ("service.tool_call", "pass")]
+    assert seen["container"]["running"] and len(asked) == 3
+
+
+def test_the_first_failed_proof_ends_the_asking():
+    with serving(lambda path, body: (200, {"data": [{"id": "other"}]})) as (url, asked):
+        seen = probe(url=url, model="m")
+    assert (seen["state"], len(seen["verdicts"]), len(asked)) == ("waiting", 1, 1)
+
+
+def test_health_alone_is_not_ready(docker):
+    def orphan(path, body):
+        return (200, {"data": [{"id": "m"}]}) if path in ("/v1/models", "/health") else (500, b"EngineDeadError")
+    with serving(orphan) as (url, _asked):
+        seen = probe(name=NAME, url=url, model="m", engine=docker.path)
+    assert (seen["state"], seen["verdicts"][-1]["seen"]) == ("waiting", "HTTP 500: EngineDeadError")
+    assert seen["log"] == "last"
+
+
+def test_it_asks_again_until_the_model_answers():
+    begin = time.monotonic()
+
+    def slow(path, body):
+        return lively(path, body) if time.monotonic() - begin > 2 else (503, b"starting")
+    with serving(slow) as (url, asked):
+        seen = probe(url=url, model="m", seconds=20)
+    assert seen["state"] == "ready" and len(asked) > 3 and time.monotonic() - begin < 10
+
+
+def test_a_container_that_died_ends_the_waiting_at_once(docker):
+    begin = time.monotonic()
+    engine = exited(docker).path
+    seen = probe(name=NAME, started_at=STARTED, url="http://127.0.0.1:9", model="m", seconds=30, engine=engine)
+    assert time.monotonic() - begin < 5
+    assert (seen["state"], seen["container"]["exit_code"], seen["verdicts"]) == ("dead", 3, [])
+    assert seen["log"] == FATAL.strip() and [cause["id"] for cause in seen["causes"]] == ["port-in-use"]
+
+
+def test_a_container_that_was_started_anew_died(docker):
+    seen = probe(name=NAME, started_at=STARTED - 60, engine=docker.path)
+    assert (seen["state"], seen["container"]["exit_code"]) == ("dead", 3)  # from the engine's events
+    assert probe(name=NAME, started_at=STARTED, engine=docker.path)["state"] == "ready"
+
+
+def test_a_container_that_is_gone(docker):
+    os.unlink(str(docker.folder / "container.json"))
+    seen = probe(name=NAME, engine=docker.path)
+    assert (seen["state"], seen["container"], seen["log"]) == ("dead", None, "")
+
+
+def test_a_secondary_waits_until_it_is_told(docker):
+    seen = probe(name=NAME, started_at=STARTED, seconds=1, engine=docker.path)
+    assert (seen["state"], seen["log"]) == ("waiting", "last")
+
+
+def test_without_an_engine(docker):
+    assert probe(name=NAME, engine="/nowhere/docker")["msg"].startswith("there is no command '/nowhere/docker'")
+    assert probe(url="http://127.0.0.1:9")["msg"] == (
+        "url is 'http://127.0.0.1:9' and model is ''; wanted both, or neither.")
+
+
+@pytest.mark.parametrize("status, dead", [
+    ("running", False), ("paused", False), ("created", True), ("exited", True), ("dead", True), ("restarting", True),
+    ("removing", True)])
+def test_is_dead(status, dead):
+    assert is_dead({"status": status, "started_at": 100}, 100) is dead
+    assert is_dead({"status": status, "started_at": None}, 0) is dead
+    assert is_dead(None, 0) is True
+
+
+# -- vllm_files -----------------------------------------------------------------------------------------------------
+
+FILES = [{"name": "launch.sh", "content": "exec vllm größe\n", "mode": "0755"},
+         {"name": "service.env", "content": "A='1'\n", "mode": "0600"}]
+
+
+def files(path, given=FILES, **options):
+    return run_module("vllm_files", path=str(path), files=given, **options)
+
+
+def test_files_are_written_once(tmp_path):
+    folder = tmp_path / "a" / "b"
+    first = files(folder)
+    assert (first["changed"], first["written"]) == (True, ["launch.sh", "service.env"])
+    assert {path.name: (path.read_text(), path.stat().st_mode & 0o777) for path in folder.iterdir()} == {
+        "launch.sh": ("exec vllm größe\n", 0o755), "service.env": ("A='1'\n", 0o600)}
+    again = files(folder)
+    assert (again["changed"], again["written"]) == (False, [])
+
+
+def test_a_changed_file_or_mode_is_put_right_and_others_are_left_alone(tmp_path):
+    files(tmp_path)
+    (tmp_path / "other").write_text("mine")
+    (tmp_path / "launch.sh").write_text("rm -rf")
+    assert files(tmp_path, diff=True)["diff"] == [{
+        "before": "rm -rf", "after": FILES[0]["content"], "before_header": str(tmp_path / "launch.sh"),
+        "after_header": str(tmp_path / "launch.sh")}]
+    (tmp_path / "service.env").chmod(0o644)
+    assert files(tmp_path)["written"] == ["service.env"]
+    assert (tmp_path / "service.env").stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["launch.sh", "other", "service.env"]
+
+
+def test_check_mode_writes_nothing(tmp_path):
+    seen = files(tmp_path / "new", check=True, diff=True)
+    assert (seen["changed"], seen["written"]) == (True, ["launch.sh", "service.env"])
+    assert not (tmp_path / "new").exists() and seen["diff"][0]["before"] == ""
+    files(tmp_path / "new")
+    assert files(tmp_path / "new", check=True)["changed"] is False
+
+
+@pytest.mark.parametrize("given, said", [
+    ([{"name": "../x", "content": "", "mode": "0600"}], "the name '../x' is no plain file name"),
+    ([{"name": "", "content": "", "mode": "0600"}], "the name '' is no plain file name"),
+    ([{"name": "x", "content": "", "mode": "rw"}], "the mode 'rw' of x is no octal number such as 0644"),
+    ([{"name": "x", "content": "", "mode": "9"}], "the mode '9' of x is no octal number such as 0644"),
+])
+def test_bad_files(given, said, tmp_path):
+    assert files(tmp_path / "folder", given)["msg"].startswith(said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_nothing_can_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    said = files(tmp_path / "file" / "sub")["msg"]
+    assert said.startswith("cannot write ") and said.endswith(". The role needs become, and room on the disk.")
+    (tmp_path / "launch.sh").mkdir()
+    assert "launch.sh: Is a directory" in files(tmp_path)["msg"]
+    assert json.dumps(sorted(path.name for path in tmp_path.iterdir())) == '["file", "launch.sh"]'
