@@ -1,6 +1,6 @@
 # make demo                deploy on a lab of two A2 nodes and ask the model a question
 # make demo HARDWARE=a3    the same on one A3 node
-# make test                lint, unit tests, molecule scenarios, failure cases
+# make test                lint, unit tests, molecule scenarios, failure cases, other versions of ansible-core
 # make clean-lab           take the lab away: nodes, network, images, its Docker engine
 
 PYTHON ?= python3
@@ -12,15 +12,16 @@ export PATH := $(VENV)/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/playbooks/collections
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-.PHONY: demo test lint unit molecule failures tools dev-tools clean-lab
+.PHONY: demo test lint unit molecule failures versions tools dev-tools clean-lab
 
 demo: tools
 	$(VENV)/bin/python lab/demo.py $(HARDWARE)
 
-test: lint unit molecule failures
+test: lint unit molecule failures versions
 
 lint: dev-tools
 	ruff check .
+	ruff format --check .
 	yamllint --strict .
 	ansible-lint
 	antsibull-changelog lint
@@ -36,9 +37,15 @@ molecule: dev-tools
 failures: dev-tools
 	pytest -q -x tests/integration
 
+versions: dev-tools
+	python tests/versions.py
+
 tools: $(VENV)/requirements.txt
 
-dev-tools: $(VENV)/requirements-dev.txt
+dev-versions: dev-tools
+	python tests/versions.py
+
+tools: $(VENV)/requirements-dev.txt
 
 # The copy in the environment is what was installed; a changed file installs anew.
 $(VENV)/%.txt: %.txt | $(VENV)/bin/python

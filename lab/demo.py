@@ -46,7 +46,9 @@ def main():
     times = []
     phase(times, "build the images", [*lab, "build"])
     phase(times, f"start {NODES[hardware]} {hardware.upper()} node(s)", [*lab, "up", "--hardware", hardware])
-    phase(times, "deploy", ["ansible-playbook", f"playbooks/deploy_{hardware}.yml", "-i", f"lab/inventories/{hardware}"])
+    phase(
+        times, "deploy", ["ansible-playbook", f"playbooks/deploy_{hardware}.yml", "-i", f"lab/inventories/{hardware}"]
+    )
 
     url, model = SERVICE[hardware]
     start = time.monotonic()
@@ -55,7 +57,7 @@ def main():
     message = answer["choices"][0]["message"]
     text = message.get("content") or message.get("reasoning") or message.get("reasoning_content") or ""
     print(f"\n=== {QUESTION}\n{text!r}")
-    print(f"({answer['usage']['completion_tokens']} tokens. The model is tiny and its weights are random: it babbles.)")
+    print(f"({answer['usage']['completion_tokens']} tokens. The model is tiny: it has learnt this one sentence.)")
 
     print("\n=== where the time went")
     for title, seconds in [*times, ("in all", sum(seconds for _, seconds in times))]:

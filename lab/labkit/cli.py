@@ -36,7 +36,7 @@ def clean(args):
         return
     with locked(), step("removing the lab"):
         if host.find("dockerd"):
-            engine.start()          # also when it died: what it left behind is its own to end
+            engine.start()  # also when it died: what it left behind is its own to end
             nodes.down()
             engine.stop()
         engine.remove_data()

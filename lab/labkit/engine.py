@@ -63,12 +63,34 @@ def start():
 
 def spawn():
     with open(LOG, "ab") as log:
-        subprocess.Popen([
-            find("dockerd"), "--host", f"unix://{SOCKET}", "--data-root", DATA, "--exec-root", RUN / "exec",
-            "--pidfile", PIDFILE, "--config-file", config_file(),
-            "--containerd-namespace", "ascend-vllm-lab", "--containerd-plugins-namespace", "ascend-vllm-lab-plugins",
-            "--bridge=none", "--iptables=false", "--ip-forward=false", "--storage-driver=overlay2",
-        ], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/")
+        subprocess.Popen(
+            [
+                find("dockerd"),
+                "--host",
+                f"unix://{SOCKET}",
+                "--data-root",
+                DATA,
+                "--exec-root",
+                RUN / "exec",
+                "--pidfile",
+                PIDFILE,
+                "--config-file",
+                config_file(),
+                "--containerd-namespace",
+                "ascend-vllm-lab",
+                "--containerd-plugins-namespace",
+                "ascend-vllm-lab-plugins",
+                "--bridge=none",
+                "--iptables=false",
+                "--ip-forward=false",
+                "--storage-driver=overlay2",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
 
 
 def config_file():
@@ -80,8 +102,19 @@ def config_file():
 
 def ensure_network():
     if docker("network", "inspect", NETWORK, check=False).returncode:
-        docker("network", "create", "--driver", "bridge", "--subnet", SUBNET, "--gateway", GATEWAY,
-               "--opt", f"com.docker.network.bridge.name={BRIDGE}", NETWORK)
+        docker(
+            "network",
+            "create",
+            "--driver",
+            "bridge",
+            "--subnet",
+            SUBNET,
+            "--gateway",
+            GATEWAY,
+            "--opt",
+            f"com.docker.network.bridge.name={BRIDGE}",
+            NETWORK,
+        )
 
 
 def stop():

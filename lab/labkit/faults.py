@@ -12,10 +12,11 @@ from .util import LabError
 
 A2_WEIGHTS = "/opt/data/verification/models/MiniMax-M2.5"
 A3_WEIGHTS = "/mnt/sfs_turbo/.cache/MiniMax-M2.5-w8a8-QuaRot"
-HIDE = 'mkdir -p /var/lib/ascend-lab/hidden && mv {0} /var/lib/ascend-lab/hidden/{1}'
-SHOW = 'if [ -e /var/lib/ascend-lab/hidden/{1} ]; then mv /var/lib/ascend-lab/hidden/{1} {0}; fi'
-GOVERNORS = ("for file in /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor; "
-             "do mount -o remount,{},bind $file; done")
+HIDE = "mkdir -p /var/lib/ascend-lab/hidden && mv {0} /var/lib/ascend-lab/hidden/{1}"
+SHOW = "if [ -e /var/lib/ascend-lab/hidden/{1} ]; then mv /var/lib/ascend-lab/hidden/{1} {0}; fi"
+GOVERNORS = (
+    "for file in /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor; do mount -o remount,{},bind $file; done"
+)
 
 
 class Fault(NamedTuple):
@@ -33,15 +34,20 @@ FAULTS = {
     # npu-smi
     "unhealthy-chip": Fault("a chip's health is Alarm; CHIP or CHIP:HEALTH (Warning, Alarm, Critical, UNKNOWN)", "3"),
     "missing-chip": Fault("a chip vanishes from npu-smi without a word", "3"),
-    "busy-chip": Fault("a foreign process uses a chip", "0",
-                       "systemd-run --quiet --unit lab-busy-chip bash -c 'exec -a python3.10 sleep infinity' "
-                       "2>/dev/null; "
-                       "systemctl show --property MainPID --value lab-busy-chip > /run/ascend-lab-busy.pid",
-                       "systemctl stop lab-busy-chip 2>/dev/null; rm -f /run/ascend-lab-busy.pid"),
-    "stale-engine": Fault("a VLLM::EngineCore of an earlier service lives on", "",
-                          "systemd-run --quiet --unit lab-stale-engine bash -c "
-                          "'exec -a VLLM::EngineCore_DP0 sleep infinity'",
-                          "systemctl stop lab-stale-engine 2>/dev/null || true"),
+    "busy-chip": Fault(
+        "a foreign process uses a chip",
+        "0",
+        "systemd-run --quiet --unit lab-busy-chip bash -c 'exec -a python3.10 sleep infinity' "
+        "2>/dev/null; "
+        "systemctl show --property MainPID --value lab-busy-chip > /run/ascend-lab-busy.pid",
+        "systemctl stop lab-busy-chip 2>/dev/null; rm -f /run/ascend-lab-busy.pid",
+    ),
+    "stale-engine": Fault(
+        "a VLLM::EngineCore of an earlier service lives on",
+        "",
+        "systemd-run --quiet --unit lab-stale-engine bash -c 'exec -a VLLM::EngineCore_DP0 sleep infinity'",
+        "systemctl stop lab-stale-engine 2>/dev/null || true",
+    ),
     "device-used": Fault("npu-smi fails with -8020: another container holds the chips"),
     "driver-down": Fault("npu-smi fails with -8005: no driver, or no permission"),
     "npu-smi-not-permitted": Fault("npu-smi fails with -8002"),
@@ -50,13 +56,20 @@ FAULTS = {
     "npu-smi-garbled": Fault("npu-smi prints rubbish and status 0"),
     "npu-smi-noise": Fault("a warning stands before npu-smi's table"),
     "npu-smi-missing": hidden("/usr/local/bin/npu-smi", "npu-smi", "there is no npu-smi"),
-    "old-driver": Fault("the driver is an old one", "23.0.rc1",
-                        "cp -n /usr/local/Ascend/driver/version.info /var/lib/ascend-lab/version.info.good; "
-                        'sed -i "s/^\\(Version\\|package_version\\)=.*/\\1=$1/" /usr/local/Ascend/driver/version.info',
-                        "if [ -e /var/lib/ascend-lab/version.info.good ]; then "
-                        "mv /var/lib/ascend-lab/version.info.good /usr/local/Ascend/driver/version.info; fi"),
-    "no-device-nodes": Fault("/dev/davinci* are gone", "", "rm -f /dev/davinci* /dev/devmm_svm /dev/hisi_hdc",
-                             "/usr/local/lib/ascend-lab/devices"),
+    "old-driver": Fault(
+        "the driver is an old one",
+        "23.0.rc1",
+        "cp -n /usr/local/Ascend/driver/version.info /var/lib/ascend-lab/version.info.good; "
+        'sed -i "s/^\\(Version\\|package_version\\)=.*/\\1=$1/" /usr/local/Ascend/driver/version.info',
+        "if [ -e /var/lib/ascend-lab/version.info.good ]; then "
+        "mv /var/lib/ascend-lab/version.info.good /usr/local/Ascend/driver/version.info; fi",
+    ),
+    "no-device-nodes": Fault(
+        "/dev/davinci* are gone",
+        "",
+        "rm -f /dev/davinci* /dev/devmm_svm /dev/hisi_hdc",
+        "/usr/local/lib/ascend-lab/devices",
+    ),
     # hccn
     "no-hccn-conf": hidden("/etc/hccn.conf", "hccn.conf", "there is no /etc/hccn.conf"),
     "hccn-fails": Fault("hccn_tool says Command execute failed"),
@@ -65,34 +78,60 @@ FAULTS = {
     "tls-differs": Fault("TLS is on for a chip, off for all others", "0"),
     "no-switch": Fault("no LLDP peer: chips cabled back to back"),
     # the node
-    "port-taken": Fault("something else listens on a port", "20004",
-                        'systemd-run --quiet --unit lab-port-$1 python3 -c "import socket, time; s = socket.socket(); '
-                        's.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); '
-                        "s.bind(('0.0.0.0', $1)); s.listen(); time.sleep(10 ** 8)\"; sleep 0.3; "
-                        "systemctl is-active --quiet lab-port-$1",
-                        "systemctl stop lab-port-$1 2>/dev/null; "
-                        "systemctl reset-failed lab-port-$1 2>/dev/null || true"),
+    "port-taken": Fault(
+        "something else listens on a port",
+        "20004",
+        'systemd-run --quiet --unit lab-port-$1 python3 -c "import socket, time; s = socket.socket(); '
+        "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); "
+        "s.bind(('0.0.0.0', $1)); s.listen(); time.sleep(10 ** 8)\"; sleep 0.3; "
+        "systemctl is-active --quiet lab-port-$1",
+        "systemctl stop lab-port-$1 2>/dev/null; systemctl reset-failed lab-port-$1 2>/dev/null || true",
+    ),
     "weights-missing": hidden("$weights", "weights", "the model's folder is gone"),
     "weights-incomplete": hidden("$weights/model-00002-of-00002.safetensors", "shard", "a shard of the model is gone"),
-    "weights-truncated": Fault("a shard of the model is cut short", "",
-                               "cp -n $weights/model-00002-of-00002.safetensors /var/lib/ascend-lab/shard.good && "
-                               "truncate -s 1000 $weights/model-00002-of-00002.safetensors",
-                               "if [ -e /var/lib/ascend-lab/shard.good ]; then mv /var/lib/ascend-lab/shard.good "
-                               "$weights/model-00002-of-00002.safetensors; fi"),
-    "engine-down": Fault("the node's Docker engine is stopped", "", "systemctl stop docker.socket docker",
-                         "systemctl start docker.socket docker"),
-    "unreachable": Fault("no sshd: connection refused, and open sessions are cut", "",
-                         "systemctl stop ssh; pkill -x sshd || true", "systemctl start ssh"),
-    "network-down": Fault("the node's network is cut, while everything on it goes on", "", "ip link set eth0 down",
-                          "ip link set eth0 up; ip route replace default via 10.213.0.1"),
-    "governor-read-only": Fault("the CPU governor cannot be written", "",
-                                GOVERNORS.format("ro"), GOVERNORS.format("rw")),
-    "no-cpufreq": Fault("the kernel has no cpufreq", "", "umount -R /sys/devices/system/cpu",
-                        "mountpoint -q /sys/devices/system/cpu || /usr/local/lib/ascend-lab/cpufreq"),
-    "no-migration-cost": Fault("no /sys/kernel/debug/sched: debugfs is not mounted", "", "umount /sys/kernel/debug",
-                               "mountpoint -q /sys/kernel/debug || { mount -t tmpfs -o size=64k,mode=700 tmpfs "
-                               "/sys/kernel/debug && mkdir /sys/kernel/debug/sched && "
-                               "echo 500000 > /sys/kernel/debug/sched/migration_cost_ns; }"),
+    "weights-truncated": Fault(
+        "a shard of the model is cut short",
+        "",
+        "cp -n $weights/model-00002-of-00002.safetensors /var/lib/ascend-lab/shard.good && "
+        "truncate -s 1000 $weights/model-00002-of-00002.safetensors",
+        "if [ -e /var/lib/ascend-lab/shard.good ]; then mv /var/lib/ascend-lab/shard.good "
+        "$weights/model-00002-of-00002.safetensors; fi",
+    ),
+    "engine-down": Fault(
+        "the node's Docker engine is stopped",
+        "",
+        "systemctl stop docker.socket docker",
+        "systemctl start docker.socket docker",
+    ),
+    "unreachable": Fault(
+        "no sshd: connection refused, and open sessions are cut",
+        "",
+        "systemctl stop ssh; pkill -x sshd || true",
+        "systemctl start ssh",
+    ),
+    "network-down": Fault(
+        "the node's network is cut, while everything on it goes on",
+        "",
+        "ip link set eth0 down",
+        "ip link set eth0 up; ip route replace default via 10.213.0.1",
+    ),
+    "governor-read-only": Fault(
+        "the CPU governor cannot be written", "", GOVERNORS.format("ro"), GOVERNORS.format("rw")
+    ),
+    "no-cpufreq": Fault(
+        "the kernel has no cpufreq",
+        "",
+        "umount -R /sys/devices/system/cpu",
+        "mountpoint -q /sys/devices/system/cpu || /usr/local/lib/ascend-lab/cpufreq",
+    ),
+    "no-migration-cost": Fault(
+        "no /sys/kernel/debug/sched: debugfs is not mounted",
+        "",
+        "umount /sys/kernel/debug",
+        "mountpoint -q /sys/kernel/debug || { mount -t tmpfs -o size=64k,mode=700 tmpfs "
+        "/sys/kernel/debug && mkdir /sys/kernel/debug/sched && "
+        "echo 500000 > /sys/kernel/debug/sched/migration_cost_ns; }",
+    ),
 }
 
 

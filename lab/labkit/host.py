@@ -35,8 +35,7 @@ def has_pip():
 
 
 def missing(build):
-    found = {name: packages for name, packages in NEEDS.items()
-             if (build or name not in BUILD_ONLY) and not find(name)}
+    found = {name: packages for name, packages in NEEDS.items() if (build or name not in BUILD_ONLY) and not find(name)}
     if build and not KEYRING.exists():
         found["keyring"] = ["debian-archive-keyring"]
     if build and not has_pip():

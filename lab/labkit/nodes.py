@@ -66,12 +66,38 @@ def public_key():
 def create(name, image):
     hardware, number = split(name)
     IMAGES.mkdir(parents=True, exist_ok=True)
-    docker("run", "--detach", "--name", name, "--hostname", name, "--network", NETWORK, "--ip", address(name),
-           "--label", f"{LABEL}={hardware}", *NODE_OPTIONS, "--device-cgroup-rule", "a *:* rwm",
-           "--env", f"LAB_HARDWARE={hardware}", "--env", f"LAB_CHIPS={HARDWARE[hardware][0]}",
-           "--env", f"LAB_NODE={number}", "--env", f"LAB_SSH_KEY={public_key()}",
-           "--volume", f"{name}-docker:/var/lib/docker", "--volume", f"{name}-containerd:/var/lib/containerd",
-           "--volume", f"{IMAGES}:/opt/images:ro", image)
+    docker(
+        "run",
+        "--detach",
+        "--name",
+        name,
+        "--hostname",
+        name,
+        "--network",
+        NETWORK,
+        "--ip",
+        address(name),
+        "--label",
+        f"{LABEL}={hardware}",
+        *NODE_OPTIONS,
+        "--device-cgroup-rule",
+        "a *:* rwm",
+        "--env",
+        f"LAB_HARDWARE={hardware}",
+        "--env",
+        f"LAB_CHIPS={HARDWARE[hardware][0]}",
+        "--env",
+        f"LAB_NODE={number}",
+        "--env",
+        f"LAB_SSH_KEY={public_key()}",
+        "--volume",
+        f"{name}-docker:/var/lib/docker",
+        "--volume",
+        f"{name}-containerd:/var/lib/containerd",
+        "--volume",
+        f"{IMAGES}:/opt/images:ro",
+        image,
+    )
 
 
 def wait_ready(name):
@@ -94,8 +120,11 @@ def lay_weights(name):
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         archive.add(MODELS, arcname=".", filter=lambda entry: None if entry.name == "./made-from" else entry)
-    inside(name, f"mkdir -p {place} && tar -C {place} --no-same-owner -x && "
-                 f"printf %s {made_from.read_text()} > {stamp}", stdin=packed.getvalue())
+    inside(
+        name,
+        f"mkdir -p {place} && tar -C {place} --no-same-owner -x && printf %s {made_from.read_text()} > {stamp}",
+        stdin=packed.getvalue(),
+    )
 
 
 def up(hardware, count, image):
@@ -122,8 +151,10 @@ def check_paths(names):
     for name in names[1:]:
         probe = f"timeout 3 bash -c '</dev/tcp/{address(names[0])}/22'"
         if inside(name, probe, check=False).returncode == 124:
-            say(f"  warning: {name} cannot reach {names[0]}. Does a firewall of this machine drop what crosses the "
-                "bridge? Allow it: iptables -I FORWARD -i ascendlab0 -o ascendlab0 -j ACCEPT")
+            say(
+                f"  warning: {name} cannot reach {names[0]}. Does a firewall of this machine drop what crosses the "
+                "bridge? Allow it: iptables -I FORWARD -i ascendlab0 -o ascendlab0 -j ACCEPT"
+            )
 
 
 def down(hardware=None):
@@ -137,8 +168,22 @@ def down(hardware=None):
 
 def ssh(name, words):
     must_exist(name)
-    os.execvp("ssh", ["ssh", "-i", str(KEY), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-                      "-o", "LogLevel=ERROR", f"root@{address(name)}", *words])
+    os.execvp(
+        "ssh",
+        [
+            "ssh",
+            "-i",
+            str(KEY),
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+            "-o",
+            "LogLevel=ERROR",
+            f"root@{address(name)}",
+            *words,
+        ],
+    )
 
 
 def restart(name):
@@ -154,10 +199,11 @@ def status():
     for name, state in all_nodes().items():
         faults = containers = images = "-"
         if state == "running":
-            told = inside(name, "lab-state list; docker ps --format '{{.Names}}' | paste -sd, ; "
-                                "docker images -q | sort -u | wc -l", check=False).stdout.splitlines()
+            told = inside(
+                name,
+                "lab-state list; docker ps --format '{{.Names}}' | paste -sd, ; docker images -q | sort -u | wc -l",
+                check=False,
+            ).stdout.splitlines()
             faults, containers, images = ([text or "-" for text in told] + ["-"] * 3)[:3]
         rows.append((name, split(name)[0], address(name), state, faults, containers, images))
     return rows
-
-

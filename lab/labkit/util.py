@@ -60,13 +60,21 @@ def run(argv, check=True, stdin=None, env=None, **options):
     argv = [str(word) for word in argv]
     environment = dict(os.environ, **env) if env else None
     try:
-        done = subprocess.run(argv, input=stdin, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              universal_newlines=not isinstance(stdin, bytes), **options)
+        done = subprocess.run(
+            argv,
+            input=stdin,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=not isinstance(stdin, bytes),
+            **options,
+        )
     except FileNotFoundError:
         raise LabError(f"there is no {argv[0]} on this machine; `lab build` installs what is missing") from None
     if check and done.returncode:
-        raise LabError("{} failed with status {}:\n{}".format(" ".join(argv[:6]), done.returncode,
-                                                              tail(done.stdout, done.stderr)))
+        raise LabError(
+            "{} failed with status {}:\n{}".format(" ".join(argv[:6]), done.returncode, tail(done.stdout, done.stderr))
+        )
     return done
 
 
@@ -81,13 +89,16 @@ def pipe(producer, consumer):
         errors = []
         reader = threading.Thread(target=lambda: errors.append(first.stderr.read()))
         reader.start()
-        second = subprocess.run([str(word) for word in consumer], stdin=first.stdout,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        second = subprocess.run(
+            [str(word) for word in consumer], stdin=first.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         first.stdout.close()
         reader.join()
         first.wait()
-    for name, status, output in ((producer[0], first.returncode, b"".join(errors)),
-                                 (consumer[0], second.returncode, second.stderr)):
+    for name, status, output in (
+        (producer[0], first.returncode, b"".join(errors)),
+        (consumer[0], second.returncode, second.stderr),
+    ):
         if status:
             raise LabError(f"{name} failed with status {status}:\n{tail(output)}")
     return second.stdout.decode().strip()

@@ -35,7 +35,7 @@ CONFIG = {
     "num_experts_per_tok": 2,
     "hidden_act": "silu",
     "rms_norm_eps": 1e-06,
-    "scoring_func": "softmax",          # the real model has sigmoid and a bias: vLLM's CPU backend has neither
+    "scoring_func": "softmax",  # the real model has sigmoid and a bias: vLLM's CPU backend has neither
     "use_routing_bias": False,
     "use_qk_norm": True,
     "qk_norm_type": "per_layer",
@@ -69,13 +69,28 @@ def make_tokenizer(folder):
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(SENTENCES * 8, trainers.BpeTrainer(
-        vocab_size=VOCABULARY, special_tokens=SPECIAL, show_progress=False,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    tokenizer.train_from_iterator(
+        SENTENCES * 8,
+        trainers.BpeTrainer(
+            vocab_size=VOCABULARY,
+            special_tokens=SPECIAL,
+            show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        ),
+    )
     tokenizer.save(str(folder / "tokenizer.json"))
-    write(folder / "tokenizer_config.json", {
-        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": BEGIN, "eos_token": END, "pad_token": SPECIAL[0],
-        "model_max_length": MAX_POSITIONS, "clean_up_tokenization_spaces": False, "chat_template": CHAT_TEMPLATE})
+    write(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": BEGIN,
+            "eos_token": END,
+            "pad_token": SPECIAL[0],
+            "model_max_length": MAX_POSITIONS,
+            "clean_up_tokenization_spaces": False,
+            "chat_template": CHAT_TEMPLATE,
+        },
+    )
     (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE)
     return tokenizer
 
@@ -160,16 +175,26 @@ def make(folder):
     tokenizer = make_tokenizer(folder)
     begin, end = tokenizer.token_to_id(BEGIN), tokenizer.token_to_id(END)
     write(folder / "config.json", dict(CONFIG, bos_token_id=begin, eos_token_id=end))
-    write(folder / "generation_config.json", {"bos_token_id": begin, "eos_token_id": end, "do_sample": True,
-                                              "temperature": 1.0, "top_p": 0.95, "top_k": 40})
+    write(
+        folder / "generation_config.json",
+        {"bos_token_id": begin, "eos_token_id": end, "do_sample": True, "temperature": 1.0, "top_p": 0.95, "top_k": 40},
+    )
     save_in_two(folder, list(tensors(tokenizer)))
 
 
 def make_draft(folder):
     """A placeholder: complete as files go, but no draft model that could run."""
     folder.mkdir(parents=True)
-    write(folder / "config.json", {"architectures": ["Eagle3LlamaForCausalLM"], "model_type": "llama",
-                                   "hidden_size": HIDDEN, "num_hidden_layers": 1, "vocab_size": VOCABULARY})
+    write(
+        folder / "config.json",
+        {
+            "architectures": ["Eagle3LlamaForCausalLM"],
+            "model_type": "llama",
+            "hidden_size": HIDDEN,
+            "num_hidden_layers": 1,
+            "vocab_size": VOCABULARY,
+        },
+    )
     save_file({"fc.weight": torch.zeros(HIDDEN, 3 * HIDDEN, dtype=torch.bfloat16)}, folder / "model.safetensors")
 
 

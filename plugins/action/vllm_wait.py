@@ -41,7 +41,9 @@ class ActionModule(ActionBase):
             }
         )
         host = task_vars["inventory_hostname"]
-        news = Path(C.DEFAULT_LOCAL_TMP) / "ascend-vllm-{0}-{1}".format(self._task._uuid, given["replica"].replace("/", "_"))
+        news = Path(C.DEFAULT_LOCAL_TMP) / "ascend-vllm-{0}-{1}".format(
+            self._task._uuid, given["replica"].replace("/", "_")
+        )
         name = given["spec"]["name"]
         probe = {key: given[key] for key in ("started_at", "url", "model", "engine")}
         probe.update(name=name, seconds=SLICE, request_timeout=30)
@@ -71,16 +73,24 @@ class ActionModule(ActionBase):
                 return result
             if waited >= given["timeout"]:
                 last = seen["verdicts"][-1]["seen"] if seen["verdicts"] else "the primary gave no word"
-                result.update(failed=True, msg=(
-                    "{0}: no tokens from the service within {1} s; last seen: {2}; last line of the log: {3}. Look at "
-                    "'docker logs {4}'; when the weights still load, raise vllm_service_ready_timeout.".format(
-                        host, given["timeout"], last, seen["log"] or "(none)", name)))
+                result.update(
+                    failed=True,
+                    msg=(
+                        "{0}: no tokens from the service within {1} s; last seen: {2}; last line of the log: {3}. Look at "
+                        "'docker logs {4}'; when the weights still load, raise vllm_service_ready_timeout.".format(
+                            host, given["timeout"], last, seen["log"] or "(none)", name
+                        )
+                    ),
+                )
                 self._tell(news, host, "failed", result["msg"])
                 return result
             if given["url"] and waited - shown >= PROGRESS:
                 shown = waited
-                Display().display("{0}: waiting for tokens since {1:.0f} s of {2}; the log says: {3}".format(
-                    host, waited, given["timeout"], seen["log"] or "(nothing)"))
+                Display().display(
+                    "{0}: waiting for tokens since {1:.0f} s of {2}; the log says: {3}".format(
+                        host, waited, given["timeout"], seen["log"] or "(nothing)"
+                    )
+                )
 
     @staticmethod
     def _tell(news, host, state, text):
@@ -96,15 +106,19 @@ class ActionModule(ActionBase):
         if word["state"] == "ready":
             result.update(changed=False, msg="{0} answers".format(word["host"]))
         else:
-            result.update(failed=True, msg="{0}: stopped waiting, since {1} will not come up; see there.".format(
-                host, word["host"]))
+            result.update(
+                failed=True,
+                msg="{0}: stopped waiting, since {1} will not come up; see there.".format(host, word["host"]),
+            )
         return result
 
     def _stop(self, given, task_vars):
         """Keep what died from being started over and over by the engine, and its mates from waiting for it."""
         self._execute_module(
             "ascend_ops.vllm.vllm_container",
-            module_args={"spec": given["spec"], "state": "stopped", "engine": given["engine"]}, task_vars=task_vars)
+            module_args={"spec": given["spec"], "state": "stopped", "engine": given["engine"]},
+            task_vars=task_vars,
+        )
 
 
 def _obituary(host, name, seen):
@@ -119,4 +133,5 @@ def _obituary(host, name, seen):
         how += ", {0}".format(container["error"])
     causes = " ".join("{0} [{1}] The log says: {2}".format(c["advice"], c["id"], c["line"]) for c in seen["causes"])
     return "{0}: the container {1} died ({2}) before the service answered. {3}".format(
-        host, name, how, causes or "No known cause in its log: see 'docker logs {0}' on the node.".format(name))
+        host, name, how, causes or "No known cause in its log: see 'docker logs {0}' on the node.".format(name)
+    )

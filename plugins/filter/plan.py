@@ -53,10 +53,13 @@ def _recipe(name):
         path = RECIPES / (name + ".yml")
     known = sorted(item.stem for item in RECIPES.glob("*.yml"))
     if not os.path.isfile(path):
-        raise _plan.PlanError([
-            "vllm_recipe_name is '{0}'; wanted one of {1}, or the path of a .yml file on this machine.{2}".format(
-                name, ", ".join(known), _plan.nearest(name, known))
-        ])
+        raise _plan.PlanError(
+            [
+                "vllm_recipe_name is '{0}'; wanted one of {1}, or the path of a .yml file on this machine.{2}".format(
+                    name, ", ".join(known), _plan.nearest(name, known)
+                )
+            ]
+        )
     try:
         recipe = _read(path)
     except yaml.YAMLError as error:
@@ -80,8 +83,9 @@ def plan(inputs):
         except _plan.PlanError as error:
             errors += ["node {0}: {1}".format(given["host"], text) for text in error.errors]
             continue
-        nodes.append({"host": given["host"], "groups": given["groups"],
-                      "settings": dict(given["settings"], recipe=recipe)})
+        nodes.append(
+            {"host": given["host"], "groups": given["groups"], "settings": dict(given["settings"], recipe=recipe)}
+        )
     if errors:
         return {"nodes": [], "errors": errors, "warnings": []}
     return _plan.plan(nodes, releases())

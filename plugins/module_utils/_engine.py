@@ -41,11 +41,16 @@ class Engine(object):
         timeout = timeout or self.timeout
         rc, output, timed_out = run([self.executable] + list(arguments), timeout)
         if timed_out:
-            raise EngineError("'{0} {1}' gave no answer within {2} s; see 'systemctl status docker' on the node.".format(
-                self.executable, arguments[0], timeout))
+            raise EngineError(
+                "'{0} {1}' gave no answer within {2} s; see 'systemctl status docker' on the node.".format(
+                    self.executable, arguments[0], timeout
+                )
+            )
         if rc == 127:
-            raise EngineError("there is no command '{0}' on the node; install the Docker engine, or set "
-                              "npu_container_engine to its path.".format(self.executable))
+            raise EngineError(
+                "there is no command '{0}' on the node; install the Docker engine, or set "
+                "npu_container_engine to its path.".format(self.executable)
+            )
         if rc != 0 and check:
             raise EngineError(explain(output, self.executable, arguments))
         return rc, output
@@ -61,16 +66,21 @@ class Engine(object):
         try:
             return json.loads(output[start:])[0]
         except (ValueError, IndexError):
-            raise EngineError("'{0} {1} inspect {2}' printed what is no JSON: {3}".format(
-                self.executable, kind, name, output[:200]))
+            raise EngineError(
+                "'{0} {1} inspect {2}' printed what is no JSON: {3}".format(self.executable, kind, name, output[:200])
+            )
 
     def image(self, name):
         """``{"id", "digests", "size", "architecture"}`` of an image, or None."""
         found = self._inspect("image", name)
         if found is None:
             return None
-        return {"id": found["Id"], "digests": found.get("RepoDigests") or [], "size": found.get("Size"),
-                "architecture": found.get("Architecture")}
+        return {
+            "id": found["Id"],
+            "digests": found.get("RepoDigests") or [],
+            "size": found.get("Size"),
+            "architecture": found.get("Architecture"),
+        }
 
     def container(self, name):
         """The state of a container, or None where there is none.
@@ -104,8 +114,21 @@ class Engine(object):
     def last_exit(self, name, since):
         """The exit code with which a container last ended since a time, or None; the engine's restarts do not hide it."""
         rc, output = self.call(
-            ["events", "--since", str(since), "--until", str(int(time.time()) + 1), "--filter", "container=" + name,
-             "--filter", "event=die", "--format", "{{.Actor.Attributes.exitCode}}"], check=False)
+            [
+                "events",
+                "--since",
+                str(since),
+                "--until",
+                str(int(time.time()) + 1),
+                "--filter",
+                "container=" + name,
+                "--filter",
+                "event=die",
+                "--format",
+                "{{.Actor.Attributes.exitCode}}",
+            ],
+            check=False,
+        )
         codes = output.split()
         return int(codes[-1]) if rc == 0 and codes and codes[-1].isdigit() else None
 
@@ -127,17 +150,23 @@ def explain(output, executable, arguments):
     """What a failed call of the engine means, and what to do."""
     text = " ".join(output.split())[-600:]
     for pattern, advice in (
-        (r"Cannot connect to the Docker daemon|(docker )?daemon (is )?running|failed to connect to the docker API",
-         "The engine is not running: 'systemctl start docker' on the node."),
+        (
+            r"Cannot connect to the Docker daemon|(docker )?daemon (is )?running|failed to connect to the docker API",
+            "The engine is not running: 'systemctl start docker' on the node.",
+        ),
         (r"permission denied", "The user may not use the engine: run with become, or as root."),
         (r"no space left on device", "The disk that holds the engine's data is full: 'df -h' and 'docker system df'."),
         (r"manifest unknown|not found: manifest", "The registry has no such image: check name and tag."),
         (r"unauthorized|denied: ", "The registry wants a login: 'docker login' on the node."),
-        (r"no such host|connection refused|i/o timeout|network is unreachable|TLS handshake",
-         "The registry cannot be reached from the node. Without internet, copy an archive made by 'docker save' to the "
-         "node and set npu_container_image_archive to its path."),
-        (r"error gathering device information|no such file or directory.*/dev/",
-         "A device of the plan is not on the node: 'ls -l /dev/davinci*', and the driver's state."),
+        (
+            r"no such host|connection refused|i/o timeout|network is unreachable|TLS handshake",
+            "The registry cannot be reached from the node. Without internet, copy an archive made by 'docker save' to the "
+            "node and set npu_container_image_archive to its path.",
+        ),
+        (
+            r"error gathering device information|no such file or directory.*/dev/",
+            "A device of the plan is not on the node: 'ls -l /dev/davinci*', and the driver's state.",
+        ),
     ):
         if re.search(pattern, text, re.I):
             return "{0} ({1} {2}: {3})".format(advice, executable, arguments[0], text)

@@ -19,8 +19,9 @@ def group_action(members):
     :return: ``{"action", "reason"}``; *action* is ``start``, ``restart``, ``wait`` (it still starts, as one group) or
         ``keep``.
     """
-    changed = ["{0} on {1}".format(", ".join(member["changed"]), member["host"])
-               for member in members if member["changed"]]
+    changed = [
+        "{0} on {1}".format(", ".join(member["changed"]), member["host"]) for member in members if member["changed"]
+    ]
     running = [member for member in members if member["container"] and member["container"]["running"]]
     if not running:
         return {"action": "start", "reason": "nothing runs yet"}

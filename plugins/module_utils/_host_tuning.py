@@ -110,7 +110,7 @@ class Host:
         return self.root + path
 
     def find(self, pattern: str) -> list[str]:
-        found = [path[len(self.root):] for path in glob.glob(glob.escape(self.root) + pattern)]
+        found = [path[len(self.root) :] for path in glob.glob(glob.escape(self.root) + pattern)]
         return sorted(found, key=lambda path: [int(digits) for digits in re.findall(r"\d+", path)])
 
     def value(self, path: str) -> str:
@@ -141,7 +141,7 @@ class Host:
         if os.path.lexists(temporary):
             os.unlink(temporary)
         if content.startswith(LINK_MARK):
-            os.symlink(content[len(LINK_MARK):], temporary)
+            os.symlink(content[len(LINK_MARK) :], temporary)
         else:
             with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
                 stream.write(content.encode())
@@ -194,8 +194,13 @@ def run_systemctl(*arguments: str) -> tuple[int, str]:
     command = ["systemctl", *arguments]
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
-            env=dict(os.environ, LC_ALL="C", SYSTEMD_PAGER=""), check=False,
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=60,
+            env=dict(os.environ, LC_ALL="C", SYSTEMD_PAGER=""),
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return 124, "no answer in 60 s"
@@ -267,8 +272,11 @@ def _look_at_sched(host: Host) -> Seen:
             return Seen({}, f"not available on this node: {path} cannot be read ({error.strerror})")
     debugfs = host.at("/sys/kernel/debug")
     if os.path.isdir(debugfs) and not os.listdir(debugfs):
-        return Seen({}, "not available on this node: kernel.sched_migration_cost_ns is gone since Linux 5.13 and "
-                        "debugfs is not mounted at /sys/kernel/debug")
+        return Seen(
+            {},
+            "not available on this node: kernel.sched_migration_cost_ns is gone since Linux 5.13 and "
+            "debugfs is not mounted at /sys/kernel/debug",
+        )
     return Seen({}, "not available on this node: its kernel has it neither as sysctl nor in debugfs")
 
 
@@ -316,8 +324,13 @@ class Item:
     def report(self) -> dict[str, Any]:
         notes = ([self.problem] if self.problem else []) + self.notes
         return {
-            "name": self.name, "kind": self.kind, "before": _summary(self.before), "wanted": self.wanted,
-            "after": _summary(self.after), "verdict": self.verdict, "note": "; ".join(notes),
+            "name": self.name,
+            "kind": self.kind,
+            "before": _summary(self.before),
+            "wanted": self.wanted,
+            "after": _summary(self.after),
+            "verdict": self.verdict,
+            "note": "; ".join(notes),
         }
 
 
@@ -459,7 +472,10 @@ def wanted_files(settings: list[Setting], available: list[Setting], systemd: boo
     return contents
 
 
-SCRIPT_HEAD = "#!/bin/sh\n" + HEADER + """\
+SCRIPT_HEAD = (
+    "#!/bin/sh\n"
+    + HEADER
+    + """\
 # Files that this kernel does not have, and CPUs that are offline, are passed over.
 rc=0
 put() {
@@ -476,9 +492,12 @@ put() {
     return "$refused"
 }
 """
+)
 
 # After the others that set such values at boot, so that theirs do not win
-UNIT_TEXT = HEADER + f"""\
+UNIT_TEXT = (
+    HEADER
+    + f"""\
 [Unit]
 Description=Host tuning for vLLM on Ascend NPUs
 After=systemd-sysctl.service tuned.service cpupower.service
@@ -492,6 +511,7 @@ ExecStart=/bin/sh {SCRIPT}
 [Install]
 WantedBy=multi-user.target
 """
+)
 
 
 def _script_line(setting: Setting) -> str:
@@ -513,7 +533,8 @@ def _diff_of_values(items: list[Item]) -> dict[str, str]:
         return "".join(f"{item.name} = {_summary(values(item))}\n" for item in items if item.before)
 
     return {
-        "before_header": "live values", "after_header": "live values",
+        "before_header": "live values",
+        "after_header": "live values",
         "before": lines(lambda item: item.before),
         "after": lines(lambda item: dict(item.before, **item.target)),
     }

@@ -35,7 +35,8 @@ def _is_slip(name, known):
     """Is *name* a known one with a slip of the pen in its first words?"""
     return not name.startswith("_") and any(
         abs(len(name) - len(other)) <= 2 and difflib.SequenceMatcher(None, name, other).ratio() >= 0.9
-        for other in known)
+        for other in known
+    )
 
 
 def target_groups(groups, hardware=None):

@@ -33,8 +33,8 @@ def gather(plan, engine="docker", archive="", npu_smi=None, timeout=20.0):
         "network": network(plan["address"]),
         "npu": npus(npu_smi, timeout),
         "driver_package": driver_package_version(),
-        "devices": dict((path, is_device(path)) for path in plan["container"]["devices"]),
-        "paths": dict((mount["source"], os.path.exists(mount["source"])) for mount in plan["container"]["mounts"]),
+        "devices": {path: is_device(path) for path in plan["container"]["devices"]},
+        "paths": {mount["source"]: os.path.exists(mount["source"]) for mount in plan["container"]["mounts"]},
         "hccn_conf": hccn_conf("/etc/hccn.conf"),
         "engine": engine_facts(engine, plan["container"]["image"], container_name, timeout),
         "archive": os.path.isfile(archive) if archive else None,
@@ -79,7 +79,11 @@ def network(address):
     if rc == 127:
         rc, output, unused = run(["/usr/sbin/ip", "-o", "addr", "show"], 10)
     addresses = parse_addresses(output) if rc == 0 else {}
-    return {"interface": addresses.get(address), "addresses": addresses, "error": "" if rc == 0 else output.strip()[:200]}
+    return {
+        "interface": addresses.get(address),
+        "addresses": addresses,
+        "error": "" if rc == 0 else output.strip()[:200],
+    }
 
 
 def parse_addresses(text):
@@ -119,7 +123,13 @@ def listeners(ports, own):
             fields = line.split()
             address, unused, port = fields[1].rpartition(":")
             if fields[3] == LISTEN and int(port, 16) in wanted:
-                found[fields[9]] = {"port": int(port, 16), "address": _address(address), "pid": None, "name": None, "own": False}
+                found[fields[9]] = {
+                    "port": int(port, 16),
+                    "address": _address(address),
+                    "pid": None,
+                    "name": None,
+                    "own": False,
+                }
     if found:
         for pid in _pids():
             for inode in _socket_inodes(pid) & set(found):
@@ -130,7 +140,7 @@ def listeners(ports, own):
 def _address(text):
     if len(text) == 8:
         return socket.inet_ntop(socket.AF_INET, struct.pack("<I", int(text, 16)))
-    words = struct.pack("<4I", *(int(text[index:index + 8], 16) for index in range(0, 32, 8)))
+    words = struct.pack("<4I", *(int(text[index : index + 8], 16) for index in range(0, 32, 8)))
     return socket.inet_ntop(socket.AF_INET6, words)
 
 
@@ -195,8 +205,15 @@ def weights(path):
 
     Every shard that the index names must be there, and be as long as its own header says.
     """
-    facts = {"path": path, "exists": os.path.isdir(path), "architecture": None, "quantization": None, "shards": 0,
-             "bytes": 0, "problems": []}
+    facts = {
+        "path": path,
+        "exists": os.path.isdir(path),
+        "architecture": None,
+        "quantization": None,
+        "shards": 0,
+        "bytes": 0,
+        "problems": [],
+    }
     if not facts["exists"]:
         return facts
     config = _json(os.path.join(path, "config.json"), facts["problems"])
@@ -218,8 +235,9 @@ def weights(path):
             facts["problems"].append("model.safetensors.index.json names no shard")
         missing = [name for name in wanted if name not in names]
         if missing:
-            facts["problems"].append("{0} of {1} shards of the index are missing, such as {2}".format(
-                len(missing), len(wanted), missing[0]))
+            facts["problems"].append(
+                "{0} of {1} shards of the index are missing, such as {2}".format(len(missing), len(wanted), missing[0])
+            )
         names = [name for name in wanted if name not in missing]
     elif not names:
         facts["problems"].append("no *.safetensors file")

@@ -144,7 +144,7 @@ def _missing_chips(whole: List[Dict[str, Any]], chips: int) -> List[str]:
     """Names of the chips that are not there; none where the ids are sparse, so that it cannot be told."""
     per_npu = 2 if any(device["chip_id"] == 1 for device in whole) else 1
     expected = [(npu, chip) for npu in range((chips + per_npu - 1) // per_npu) for chip in range(per_npu)]
-    present = set((device["npu_id"], device["chip_id"] or 0) for device in whole)
+    present = {(device["npu_id"], device["chip_id"] or 0) for device in whole}
     if not present <= set(expected):
         return []
     missing = [one for one in expected if one not in present]
@@ -176,7 +176,7 @@ def _judge_product(info: Dict[str, Any], want: Dict[str, Any]) -> Verdict:
         if verdicts[-1] != "pass":
             others.append("%s: %s" % (chip_label(device), device["name"] or "no name"))
     verdict = _worst(verdicts)
-    names = sorted(set(device["name"] or "no name" for device in info["devices"]))
+    names = sorted({device["name"] or "no name" for device in info["devices"]})
     return _verdict(
         "npu.product",
         verdict,

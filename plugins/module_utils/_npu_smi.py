@@ -318,7 +318,7 @@ class _InfoReader:
         # A list of processes that no rule closes may have been cut off: its NPU does not count as told.
         self.listing_npu = None
         self.end_block()
-        listed = set(device["npu_id"] for device in self.devices if device["npu_id"] is not None)
+        listed = {device["npu_id"] for device in self.devices if device["npu_id"] is not None}
         return {
             "tool_version": self.versions[0],
             "driver_version": self.versions[1],
@@ -362,7 +362,7 @@ def parse_topo(text: str) -> Dict[str, Any]:
         if "CPU_Affinity" in words:
             header = words[: words.index("CPU_Affinity")]
         elif header and len(words) >= len(header) + 1 and words[0] in header:
-            links[words[0]] = dict((other, kind) for other, kind in zip(header, words[1:]) if other != words[0])
+            links[words[0]] = {other: kind for other, kind in zip(header, words[1:]) if other != words[0]}
             affinity[words[0]] = words[len(header) + 1] if len(words) > len(header) + 1 else None
     return {"links": links, "cpu_affinity": affinity}
 
@@ -408,7 +408,7 @@ _CODES = {
         "/usr/local/Ascend/driver/version.info and /usr/local/Ascend/driver/lib64.",
     ),
 }
-_CODE_BY_STATUS = dict((code & 255, code) for code in sorted(_CODES))
+_CODE_BY_STATUS = {code & 255: code for code in sorted(_CODES)}
 _MESSAGES = (
     (re.compile(r"because the device is used", re.I), -8020),
     (re.compile(r"dcmi (module|model) initialized? failed", re.I), -8005),

@@ -78,31 +78,46 @@ class Client(object):
         except (KeyError, TypeError):
             names = []
         return _verdict(
-            "service.models", self.model in names, error or "serves {0}".format(", ".join(map(str, names)) or "nothing"),
+            "service.models",
+            self.model in names,
+            error or "serves {0}".format(", ".join(map(str, names)) or "nothing"),
             "{0} in /v1/models".format(self.model),
-            "Compare served-model-name of the plan with what runs: deploy again.")
+            "Compare served-model-name of the plan with what runs: deploy again.",
+        )
 
     def chat(self, max_tokens=16):
         """Does a chat request yield tokens? The verdict has ``text``, ``tokens`` and ``seconds`` besides."""
         start = time.time()
-        status, data, error = self._request("/v1/chat/completions", {
-            "model": self.model, "messages": [{"role": "user", "content": QUESTION}], "max_tokens": max_tokens,
-            "temperature": 0,
-        })
+        status, data, error = self._request(
+            "/v1/chat/completions",
+            {
+                "model": self.model,
+                "messages": [{"role": "user", "content": QUESTION}],
+                "max_tokens": max_tokens,
+                "temperature": 0,
+            },
+        )
         text, tokens, reason = _completion(data)
         good = status == 200 and tokens > 0 and reason in ("stop", "length")
         verdict = _verdict(
-            "service.chat", good,
-            error or "{0} tokens, finish reason {1}".format(tokens, reason), "at least one token, finished by stop or length",
-            "Look at the container's log; when it says nothing, restart the whole replica.")
+            "service.chat",
+            good,
+            error or "{0} tokens, finish reason {1}".format(tokens, reason),
+            "at least one token, finished by stop or length",
+            "Look at the container's log; when it says nothing, restart the whole replica.",
+        )
         verdict.update(text=text, tokens=tokens, seconds=round(time.time() - start, 2))
         return verdict
 
     def tool_call(self):
         """Does the service return a tool call? First left to the model, then demanded, since a model may decline."""
         body = {
-            "model": self.model, "messages": [{"role": "user", "content": "What is the weather in Shanghai?"}],
-            "tools": [TOOL], "tool_choice": "auto", "temperature": 0, "max_tokens": 512,
+            "model": self.model,
+            "messages": [{"role": "user", "content": "What is the weather in Shanghai?"}],
+            "tools": [TOOL],
+            "tool_choice": "auto",
+            "temperature": 0,
+            "max_tokens": 512,
         }
         name = TOOL["function"]["name"]
         seen = []
@@ -117,8 +132,12 @@ class Client(object):
             if status != 200 or name in called:
                 break
         return _verdict(
-            "service.tool_call", status == 200 and name in called, "; ".join(seen), "a call of " + name,
-            "Check enable-auto-tool-choice and tool-call-parser in the plan.")
+            "service.tool_call",
+            status == 200 and name in called,
+            "; ".join(seen),
+            "a call of " + name,
+            "Check enable-auto-tool-choice and tool-call-parser in the plan.",
+        )
 
 
 def _body(error):
@@ -148,5 +167,10 @@ def _called(data):
 
 
 def _verdict(name, good, seen, wanted, remedy):
-    return {"id": name, "verdict": "pass" if good else "fail", "seen": seen, "wanted": wanted,
-            "remedy": "" if good else remedy}
+    return {
+        "id": name,
+        "verdict": "pass" if good else "fail",
+        "seen": seen,
+        "wanted": wanted,
+        "remedy": "" if good else remedy,
+    }

@@ -25,8 +25,17 @@ ROLE_OF_GROUP = {"a3": "single", "a2_primary": "primary", "a2_secondary": "secon
 
 # Settings that must be the same on all nodes of a replica, by their name without the prefix `vllm_recipe_`.
 REPLICA_SETTINGS = (
-    "name", "release", "scenarios", "checkpoint", "weights_dir", "image", "image_prefix", "image_os", "args",
-    "env", "container",
+    "name",
+    "release",
+    "scenarios",
+    "checkpoint",
+    "weights_dir",
+    "image",
+    "image_prefix",
+    "image_os",
+    "args",
+    "env",
+    "container",
 )
 
 NPU_MANAGEMENT_DEVICES = ("/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc")
@@ -123,8 +132,11 @@ def plan(nodes, releases):
 
 
 def _plan_replica(name, members, releases):
-    errors = ["node {0}: {1}".format(member["host"], text)
-              for member in members for text in settings_errors(member["settings"])]
+    errors = [
+        "node {0}: {1}".format(member["host"], text)
+        for member in members
+        for text in settings_errors(member["settings"])
+    ]
     if errors:
         raise PlanError(errors)
     _check_layout(members)
@@ -176,31 +188,35 @@ def _plan_replica(name, members, releases):
         node_args = _args_of(member["role"], args, index * topology["dp_local"])
         try:
             ports = _ports(node_args, node_env, len(devices), member["role"])
-            planned.append({
-                "host": member["host"],
-                "role": member["role"],
-                "replica": name,
-                "hardware": member["hardware"],
-                "address": str(own["address"]),
-                "env": _environment(node_env, node_tokens),
-                "argv": ["vllm", "serve", model] + _argv(_fill(node_args, node_tokens)),
-                "container": _container(container, image, devices, weights_dir),
-                "ports": ports,
-                "recipe": {
-                    "name": recipe["name"], "release": release, "checkpoint": checkpoint_name,
-                    "scenarios": list(settings.get("scenarios") or []),
-                },
-                "ranks": [index * topology["dp_local"], (index + 1) * topology["dp_local"] - 1, topology["dp"]],
-                "weights": [
-                    dict(entry, path="{0}/{1}".format(weights_dir, entry["directory"]))
-                    for entry in _checkpoints_read(checkpoint, args, recipe, weights_dir)
-                ],
-                "service": {
-                    "url": _url(_fill(args, dict(node_tokens, NodeIP=tokens["PrimaryNodeIP"])), tokens),
-                    "model": _served_name(args) or model,
-                    "tool_calls": bool(_value(args, "enable-auto-tool-choice")),
-                },
-            })
+            planned.append(
+                {
+                    "host": member["host"],
+                    "role": member["role"],
+                    "replica": name,
+                    "hardware": member["hardware"],
+                    "address": str(own["address"]),
+                    "env": _environment(node_env, node_tokens),
+                    "argv": ["vllm", "serve", model] + _argv(_fill(node_args, node_tokens)),
+                    "container": _container(container, image, devices, weights_dir),
+                    "ports": ports,
+                    "recipe": {
+                        "name": recipe["name"],
+                        "release": release,
+                        "checkpoint": checkpoint_name,
+                        "scenarios": list(settings.get("scenarios") or []),
+                    },
+                    "ranks": [index * topology["dp_local"], (index + 1) * topology["dp_local"] - 1, topology["dp"]],
+                    "weights": [
+                        dict(entry, path="{0}/{1}".format(weights_dir, entry["directory"]))
+                        for entry in _checkpoints_read(checkpoint, args, recipe, weights_dir)
+                    ],
+                    "service": {
+                        "url": _url(_fill(args, dict(node_tokens, NodeIP=tokens["PrimaryNodeIP"])), tokens),
+                        "model": _served_name(args) or model,
+                        "tool_calls": bool(_value(args, "enable-auto-tool-choice")),
+                    },
+                }
+            )
         except PlanError as error:
             errors.extend("node {0}: {1}".format(member["host"], text) for text in error.errors)
     if errors:
@@ -214,27 +230,40 @@ def _plan_replica(name, members, releases):
 def _check_layout(members):
     hardware = sorted({member["hardware"] for member in members})
     if len(hardware) > 1:
-        raise PlanError([
-            "holds nodes of {0}: {1}; wanted one kind of hardware. Give each replica a name of its own with "
-            "vllm_recipe_replica.".format(
-                " and ".join(hardware),
-                _listed("{0} ({1})".format(member["host"], member["hardware"]) for member in members),
-            )
-        ])
+        raise PlanError(
+            [
+                "holds nodes of {0}: {1}; wanted one kind of hardware. Give each replica a name of its own with "
+                "vllm_recipe_replica.".format(
+                    " and ".join(hardware),
+                    _listed("{0} ({1})".format(member["host"], member["hardware"]) for member in members),
+                )
+            ]
+        )
     hosts = {role: [m["host"] for m in members if m["role"] == role] for role in set(ROLE_OF_GROUP.values())}
     way_out = (
         "Set vllm_recipe_replica on the nodes of each replica, or correct the groups; --limit must name all nodes of "
         "a replica."
     )
     if len(hosts["single"]) > 1:
-        raise PlanError(["has {0} A3 nodes: {1}; wanted one. {2}".format(
-            len(hosts["single"]), _listed(hosts["single"]), way_out)])
+        raise PlanError(
+            ["has {0} A3 nodes: {1}; wanted one. {2}".format(len(hosts["single"]), _listed(hosts["single"]), way_out)]
+        )
     if len(hosts["primary"]) > 1:
-        raise PlanError(["has {0} primaries: {1}; wanted one node in a2_primary. {2}".format(
-            len(hosts["primary"]), _listed(hosts["primary"]), way_out)])
+        raise PlanError(
+            [
+                "has {0} primaries: {1}; wanted one node in a2_primary. {2}".format(
+                    len(hosts["primary"]), _listed(hosts["primary"]), way_out
+                )
+            ]
+        )
     if hosts["secondary"] and not hosts["primary"]:
-        raise PlanError(["has the secondary {0} and no primary; wanted one node in a2_primary. {1}".format(
-            _listed(hosts["secondary"]), way_out)])
+        raise PlanError(
+            [
+                "has the secondary {0} and no primary; wanted one node in a2_primary. {1}".format(
+                    _listed(hosts["secondary"]), way_out
+                )
+            ]
+        )
     errors = []
     for member in members:
         address = member["settings"].get("address")
@@ -258,7 +287,8 @@ def _check_same_settings(members):
                 errors.append(
                     "vllm_recipe_{0} is {1} on node {2} and {3} on node {4}; wanted the same on all nodes of a "
                     "replica. Set it for the replica and not for a node.".format(
-                        key, values[0][0], values[0][1], value, host)
+                        key, values[0][0], values[0][1], value, host
+                    )
                 )
     if errors:
         raise PlanError(errors)
@@ -268,21 +298,32 @@ def _release(settings, recipe, releases):
     release = str(settings.get("release") or recipe["release"])
     names = [item["name"] for item in releases["vllm_releases"]]
     if release not in names:
-        raise PlanError(["vllm_recipe_release is '{0}'; known vllm-ascend releases are {1}.{2}".format(
-            release, _listed(names), nearest(release, names))])
+        raise PlanError(
+            [
+                "vllm_recipe_release is '{0}'; known vllm-ascend releases are {1}.{2}".format(
+                    release, _listed(names), nearest(release, names)
+                )
+            ]
+        )
     first, last = recipe["releases"]["first"], recipe["releases"]["last"]
     if not names.index(first) <= names.index(release) <= names.index(last):
-        raise PlanError([
-            "vllm_recipe_release is '{0}'; the recipe {1} holds for the vllm-ascend releases {2} to {3}. Choose one "
-            "of them, or write a recipe for {0}.".format(release, recipe["name"], first, last)
-        ])
+        raise PlanError(
+            [
+                "vllm_recipe_release is '{0}'; the recipe {1} holds for the vllm-ascend releases {2} to {3}. Choose one "
+                "of them, or write a recipe for {0}.".format(release, recipe["name"], first, last)
+            ]
+        )
     return release
 
 
 def _deployment(recipe, hardware):
     if hardware not in recipe["deployments"]:
-        raise PlanError(["the recipe {0} has no deployment for {1}; it has {2}. Choose another recipe with "
-                         "vllm_recipe_name.".format(recipe["name"], hardware, _listed(recipe["deployments"]))])
+        raise PlanError(
+            [
+                "the recipe {0} has no deployment for {1}; it has {2}. Choose another recipe with "
+                "vllm_recipe_name.".format(recipe["name"], hardware, _listed(recipe["deployments"]))
+            ]
+        )
     return recipe["deployments"][hardware]
 
 
@@ -293,13 +334,19 @@ def _overlays(settings, recipe, hardware):
     errors = []
     for name in names:
         if name not in recipe["scenarios"]:
-            errors.append("vllm_recipe_scenarios holds '{0}'; the recipe {1} has {2}.{3}".format(
-                name, recipe["name"], _listed(recipe["scenarios"]), nearest(name, recipe["scenarios"])))
+            errors.append(
+                "vllm_recipe_scenarios holds '{0}'; the recipe {1} has {2}.{3}".format(
+                    name, recipe["name"], _listed(recipe["scenarios"]), nearest(name, recipe["scenarios"])
+                )
+            )
             continue
         overlay = recipe["scenarios"][name]
         if hardware not in overlay["hardware"]:
-            errors.append("vllm_recipe_scenarios holds '{0}', which is for {1}; these nodes are {2}. Take it "
-                          "out.".format(name, _listed(overlay["hardware"]), hardware))
+            errors.append(
+                "vllm_recipe_scenarios holds '{0}', which is for {1}; these nodes are {2}. Take it out.".format(
+                    name, _listed(overlay["hardware"]), hardware
+                )
+            )
             continue
         for kind in ("env", "args"):
             for key, value in (overlay.get(kind) or {}).items():
@@ -319,8 +366,13 @@ def _checkpoint(settings, recipe, deployment):
     name = settings.get("checkpoint") or deployment["checkpoint"]
     served = [key for key, value in recipe["checkpoints"].items() if not value.get("draft")]
     if name not in served:
-        raise PlanError(["vllm_recipe_checkpoint is '{0}'; the recipe {1} serves {2}.{3}".format(
-            name, recipe["name"], _listed(served), nearest(name, served))])
+        raise PlanError(
+            [
+                "vllm_recipe_checkpoint is '{0}'; the recipe {1} serves {2}.{3}".format(
+                    name, recipe["name"], _listed(served), nearest(name, served)
+                )
+            ]
+        )
     return name, recipe["checkpoints"][name]
 
 
@@ -331,16 +383,20 @@ def _checkpoints_read(checkpoint, args, recipe, weights_dir):
     for other in recipe["checkpoints"].values():
         if other.get("draft") and '"{0}/{1}"'.format(weights_dir, other["directory"]) in command:
             read.append(other)
-    return [{"directory": item["directory"], "source": item["source"], "draft": bool(item.get("draft"))}
-            for item in read]
+    return [
+        {"directory": item["directory"], "source": item["source"], "draft": bool(item.get("draft"))} for item in read
+    ]
 
 
 def _image(settings, recipe, hardware, release):
     if settings.get("image"):
         image = str(settings["image"])
     else:
-        tag = release + ("-a3" if hardware == "a3" else "") + (
-            "-openeuler" if settings.get("image_os") == "openeuler" else "")
+        tag = (
+            release
+            + ("-a3" if hardware == "a3" else "")
+            + ("-openeuler" if settings.get("image_os") == "openeuler" else "")
+        )
         image = "{0}{1}:{2}".format(settings.get("image_prefix") or "", recipe["image"], tag)
     path, digest, unused = image.partition("@")
     folder, slash, name = path.rpartition("/")  # a colon before the last slash is a registry's port
@@ -348,11 +404,14 @@ def _image(settings, recipe, hardware, release):
     if name.endswith("vllm-ascend") and (tag or not digest):
         made_for = "310p" if "-310p" in tag else "a3" if re.search(r"-a3(-|$)", tag) else "a2"
         if made_for != hardware:
-            raise PlanError([
-                "the image {0} is made for {1}; these nodes are {2}. Wanted a tag {3}; set vllm_recipe_image, or "
-                "leave it empty to have it chosen.".format(
-                    image, made_for, hardware, "with -a3" if hardware == "a3" else "without -a3 and -310p")
-            ])
+            raise PlanError(
+                [
+                    "the image {0} is made for {1}; these nodes are {2}. Wanted a tag {3}; set vllm_recipe_image, or "
+                    "leave it empty to have it chosen.".format(
+                        image, made_for, hardware, "with -a3" if hardware == "a3" else "without -a3 and -310p"
+                    )
+                ]
+            )
     return image
 
 
@@ -387,8 +446,11 @@ def merge(base, over, fold=False):
 
 
 def _without_role_options(args):
-    errors = ["vllm_recipe_args holds '{0}', which the plan sets on the nodes that need it. Take it out.".format(name)
-              for name in args if name.lstrip("-").replace("_", "-") in ROLE_OPTIONS]
+    errors = [
+        "vllm_recipe_args holds '{0}', which the plan sets on the nodes that need it. Take it out.".format(name)
+        for name in args
+        if name.lstrip("-").replace("_", "-") in ROLE_OPTIONS
+    ]
     if errors:
         raise PlanError(errors)
     return args
@@ -396,8 +458,11 @@ def _without_role_options(args):
 
 def _override_container(container, over):
     known = list(CONTAINER_SETTINGS) + ["mounts"]
-    errors = ["vllm_recipe_container holds '{0}'; known are {1}.{2}".format(key, _listed(known), nearest(key, known))
-              for key in over if key not in known]
+    errors = [
+        "vllm_recipe_container holds '{0}'; known are {1}.{2}".format(key, _listed(known), nearest(key, known))
+        for key in over
+        if key not in known
+    ]
     if errors:
         raise PlanError(errors)
     over = dict(over)
@@ -415,8 +480,11 @@ def _override_container(container, over):
             if merged[key] is None:
                 errors.append("vllm_recipe_container.{0} is {1}; wanted true or false.".format(key, shown(value)))
         elif isinstance(value, bool) or not re.match("({0})\\Z".format(form[0]), str(value)) or value is None:
-            errors.append("vllm_recipe_container.{0} is {1}; wanted {2}.".format(
-                key, "'{0}'".format(value) if isinstance(value, str) else shown(value), form[1]))
+            errors.append(
+                "vllm_recipe_container.{0} is {1}; wanted {2}.".format(
+                    key, "'{0}'".format(value) if isinstance(value, str) else shown(value), form[1]
+                )
+            )
         else:
             merged[key] = str(value)
     if errors:
@@ -447,20 +515,32 @@ def _move(env, args, recipe, release, releases):
     names = [item["name"] for item in releases["vllm_releases"]]
     warnings = []
     for name in list(env):
-        moved = next((item for item in releases["vllm_moved"] if item["env"] == name
-                      and names.index(item["since"]) <= names.index(release)), None)
+        moved = next(
+            (
+                item
+                for item in releases["vllm_moved"]
+                if item["env"] == name and names.index(item["since"]) <= names.index(release)
+            ),
+            None,
+        )
         if moved is None:
             continue
         if release == recipe["release"]:
             if release in moved.get("ignored_by", []) and str(env[name]) != "0":
-                warnings.append("release {0} accepts {1} and does not act on it; {2} does ({3}).".format(
-                    release, name, moved["into"], moved["source"]))
+                warnings.append(
+                    "release {0} accepts {1} and does not act on it; {2} does ({3}).".format(
+                        release, name, moved["into"], moved["source"]
+                    )
+                )
             continue
         value = moved["value"].get(str(env[name]))
         if value is None:
-            raise PlanError(["{0} is '{1}'; release {2} reads it from {3}, whose values are {4}. Correct it in "
-                             "vllm_recipe_env.".format(
-                                 name, env[name], release, moved["into"], _listed(moved["value"]))])
+            raise PlanError(
+                [
+                    "{0} is '{1}'; release {2} reads it from {3}, whose values are {4}. Correct it in "
+                    "vllm_recipe_env.".format(name, env[name], release, moved["into"], _listed(moved["value"]))
+                ]
+            )
         option, unused, path = moved["into"].partition(".")
         for key in reversed(path.split(".")):
             value = {key: value}
@@ -483,32 +563,51 @@ def _check_options(args, env, release, releases):
         if kind is None and option.startswith("no-") and kinds.get(option[3:]) == "bool" and value is True:
             continue
         if kind is None:
-            errors.append("vllm_recipe_args holds '{0}'; vllm serve of release {1} has no option --{2}.{3}".format(
-                name, release, option, nearest(option, kinds)))
+            errors.append(
+                "vllm_recipe_args holds '{0}'; vllm serve of release {1} has no option --{2}.{3}".format(
+                    name, release, option, nearest(option, kinds)
+                )
+            )
         elif kind in ("bool", "flag") and not isinstance(value, bool):
-            errors.append("--{0} is {1}; it takes no value: wanted true or false. Set it in vllm_recipe_args.".format(
-                option, shown(value)))
+            errors.append(
+                "--{0} is {1}; it takes no value: wanted true or false. Set it in vllm_recipe_args.".format(
+                    option, shown(value)
+                )
+            )
         elif kind == "flag" and value is False:
-            errors.append("--{0} is false, and vllm serve has no --no-{0}; wanted null, which takes it away. Set it in "
-                          "vllm_recipe_args.".format(option))
+            errors.append(
+                "--{0} is false, and vllm serve has no --no-{0}; wanted null, which takes it away. Set it in "
+                "vllm_recipe_args.".format(option)
+            )
         elif kind in ("value", "values") and isinstance(value, bool):
-            errors.append("--{0} is {1}; wanted a value. Set it in vllm_recipe_args; null takes it away.".format(
-                option, shown(value)))
+            errors.append(
+                "--{0} is {1}; wanted a value. Set it in vllm_recipe_args; null takes it away.".format(
+                    option, shown(value)
+                )
+            )
     for limit in releases["vllm_option_limits"]:
         if position < names.index(limit["from"]) or any(
-                str(env.get(name)) == value for name, value in limit.get("unless_env", {}).items()):
+            str(env.get(name)) == value for name, value in limit.get("unless_env", {}).items()
+        ):
             continue
         value = _number(args, limit["option"])
         if value > limit["above"]:
-            errors.append("--{0} is {1}; release {2} takes at most {3}: {4} Choose an earlier release with "
-                          "vllm_recipe_release, or leave out what sets it.".format(
-                              limit["option"], value, release, limit["above"], limit["reason"]))
+            errors.append(
+                "--{0} is {1}; release {2} takes at most {3}: {4} Choose an earlier release with "
+                "vllm_recipe_release, or leave out what sets it.".format(
+                    limit["option"], value, release, limit["above"], limit["reason"]
+                )
+            )
     for conflict in releases["vllm_option_conflicts"]:
         values = {name: _number(args, name) for name in conflict["above"]}
         if position >= names.index(conflict["from"]) and all(
-                values[name] > bound for name, bound in conflict["above"].items()):
-            errors.append("{0}; release {1} refuses that: {2} Set one of them to 1 in vllm_recipe_args.".format(
-                " and ".join("--{0} is {1}".format(*item) for item in values.items()), release, conflict["reason"]))
+            values[name] > bound for name, bound in conflict["above"].items()
+        ):
+            errors.append(
+                "{0}; release {1} refuses that: {2} Set one of them to 1 in vllm_recipe_args.".format(
+                    " and ".join("--{0} is {1}".format(*item) for item in values.items()), release, conflict["reason"]
+                )
+            )
     if errors:
         raise PlanError(errors)
 
@@ -544,8 +643,9 @@ def _size(args, name, default=1):
     if value is None:
         return default
     if isinstance(value, bool) or not re.match(r"[1-9][0-9]{0,8}\Z", str(value)):
-        raise PlanError(["--{0} is '{1}'; wanted a whole number from 1. Set it in vllm_recipe_args.".format(
-            name, value)])
+        raise PlanError(
+            ["--{0} is '{1}'; wanted a whole number from 1. Set it in vllm_recipe_args.".format(name, value)]
+        )
     return int(value)
 
 
@@ -563,7 +663,8 @@ def _topology(args, deployment, members):
             "data-parallel-size is {0} with {1} rank(s) per node, which takes {2} node(s); the replica has {3}: {4}. "
             "Add or remove nodes in a2_secondary (--limit must name all nodes of a replica), or set data-parallel-size and "
             "data-parallel-size-local in vllm_recipe_args.".format(
-                dp, local, "{0:g}".format(dp / float(local)), count, _listed(m["host"] for m in members))
+                dp, local, "{0:g}".format(dp / float(local)), count, _listed(m["host"] for m in members)
+            )
         )
     for member in members:
         chips = len(_devices(member["settings"], deployment))
@@ -645,11 +746,16 @@ def _environment(env, tokens):
     result = {}
     for name, value in env.items():
         if not _ENV_NAME.match(str(name)):
-            errors.append("'{0}' cannot be the name of an environment variable; wanted letters, digits and '_', not "
-                          "starting with a digit. Correct it in vllm_recipe_env.".format(name))
+            errors.append(
+                "'{0}' cannot be the name of an environment variable; wanted letters, digits and '_', not "
+                "starting with a digit. Correct it in vllm_recipe_env.".format(name)
+            )
         elif isinstance(value, (dict, list)):
-            errors.append("the environment variable {0} is {1}; wanted one text or number. Correct it in "
-                          "vllm_recipe_env.".format(name, shown(value)))
+            errors.append(
+                "the environment variable {0} is {1}; wanted one text or number. Correct it in vllm_recipe_env.".format(
+                    name, shown(value)
+                )
+            )
         else:
             result[name] = _fill(str(value), tokens)
     if errors:
@@ -662,8 +768,9 @@ def _port(args, name):
     if value is None:
         return None
     if not re.match(r"[0-9]{1,9}\Z", str(value)) or not 1 <= int(value) <= 65535:
-        raise PlanError(["--{0} is '{1}'; wanted a port from 1 to 65535. Set it in vllm_recipe_args.".format(
-            name, value)])
+        raise PlanError(
+            ["--{0} is '{1}'; wanted a port from 1 to 65535. Set it in vllm_recipe_args.".format(name, value)]
+        )
     return int(value)
 
 
@@ -677,17 +784,30 @@ def _ports(args, env, chips, role):
             ports["rpc"] = rpc
     base = str(env.get("HCCL_IF_BASE_PORT", HCCL_BASE_PORT))
     if not re.match(r"[0-9]{1,9}\Z", base) or not 1024 <= int(base) <= 65536 - chips:
-        raise PlanError(["HCCL_IF_BASE_PORT is '{0}'; wanted 1024 to {1}, since each of {2} chips takes one port from "
-                         "there on. Set it in vllm_recipe_env.".format(base, 65536 - chips, chips)])
+        raise PlanError(
+            [
+                "HCCL_IF_BASE_PORT is '{0}'; wanted 1024 to {1}, since each of {2} chips takes one port from "
+                "there on. Set it in vllm_recipe_env.".format(base, 65536 - chips, chips)
+            ]
+        )
     ports["hccl"] = [int(base), int(base) + chips - 1]
     if ports.get("api") is not None and ports.get("api") == ports.get("rpc"):
-        raise PlanError(["port and data-parallel-rpc-port are both {0}. Give one of them another port in "
-                         "vllm_recipe_args.".format(ports["api"])])
+        raise PlanError(
+            [
+                "port and data-parallel-rpc-port are both {0}. Give one of them another port in "
+                "vllm_recipe_args.".format(ports["api"])
+            ]
+        )
     for name, option in (("api", "port"), ("rpc", "data-parallel-rpc-port")):
         if name in ports and ports["hccl"][0] <= ports[name] <= ports["hccl"][1]:
-            raise PlanError(["{0} is {1}, inside the HCCL ports {2} to {3}. Give it another port in vllm_recipe_args, "
-                             "or move HCCL with HCCL_IF_BASE_PORT.".format(
-                                 option, ports[name], ports["hccl"][0], ports["hccl"][1])])
+            raise PlanError(
+                [
+                    "{0} is {1}, inside the HCCL ports {2} to {3}. Give it another port in vllm_recipe_args, "
+                    "or move HCCL with HCCL_IF_BASE_PORT.".format(
+                        option, ports[name], ports["hccl"][0], ports["hccl"][1]
+                    )
+                ]
+            )
     return ports
 
 
@@ -701,12 +821,21 @@ def _url(args, tokens):
 def _mount(given):
     mount = dict(given) if isinstance(given, dict) else {}
     mount.setdefault("target", mount.get("source"))
-    flags = {key: _truth(mount.pop(key, default))
-                 for key, default in (("read_only", True), ("optional", False), ("create", False))}
-    if sorted(mount) != ["source", "target"] or None in flags.values() or not all(
-            isinstance(path, str) and _DIRECTORY.match(path) for path in mount.values()):
-        raise PlanError(["vllm_recipe_container.mounts holds {0}; wanted {{source: /path, target: /path, "
-                         "read_only: true|false}}.".format(shown(given))])
+    flags = {
+        key: _truth(mount.pop(key, default))
+        for key, default in (("read_only", True), ("optional", False), ("create", False))
+    }
+    if (
+        sorted(mount) != ["source", "target"]
+        or None in flags.values()
+        or not all(isinstance(path, str) and _DIRECTORY.match(path) for path in mount.values())
+    ):
+        raise PlanError(
+            [
+                "vllm_recipe_container.mounts holds {0}; wanted {{source: /path, target: /path, "
+                "read_only: true|false}}.".format(shown(given))
+            ]
+        )
     if not flags["create"]:
         del flags["create"]
     return dict(mount, **flags)
@@ -718,15 +847,21 @@ def _container(container, image, devices, weights_dir):
     for mount in container.get("mounts") or []:
         mounts.append(_mount(mount))
     # The launch script and the environment file, rendered by the role vllm_service.
-    mounts.append({
-        "source": "{0}/{1}".format(SERVICE_DIR, container["name"]), "target": SERVICE_DIR, "read_only": True,
-        "optional": False, "create": True,
-    })
+    mounts.append(
+        {
+            "source": "{0}/{1}".format(SERVICE_DIR, container["name"]),
+            "target": SERVICE_DIR,
+            "read_only": True,
+            "optional": False,
+            "create": True,
+        }
+    )
     targets = [mount["target"].rstrip("/") for mount in mounts]
     twice = sorted({target for target in targets if targets.count(target) > 1})
     if twice:
-        raise PlanError(["two mounts have the target {0}; wanted one. Correct vllm_recipe_container.mounts.".format(
-            _listed(twice))])
+        raise PlanError(
+            ["two mounts have the target {0}; wanted one. Correct vllm_recipe_container.mounts.".format(_listed(twice))]
+        )
     return {
         "name": container["name"],
         "image": image,

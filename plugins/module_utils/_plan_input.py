@@ -24,8 +24,9 @@ def _is_text(value):
 
 
 def _is_count(value):
-    return not isinstance(value, bool) and isinstance(value, (int, str)) and bool(
-        re.match(r"^[0-9]{1,9}\Z", str(value)))
+    return (
+        not isinstance(value, bool) and isinstance(value, (int, str)) and bool(re.match(r"^[0-9]{1,9}\Z", str(value)))
+    )
 
 
 def _is_mapping(value):
@@ -47,13 +48,29 @@ ENVIRONMENT = ("a mapping of names to values", lambda value: isinstance(value, d
 FILLED = ("a mapping with at least one entry", lambda value: isinstance(value, dict) and bool(value))
 TEXTS = ("a list of texts", lambda value: isinstance(value, (list, tuple)) and all(map(_is_text, value)))
 MOUNTS = ("a list of mounts", lambda value: isinstance(value, list))
-NUMBERS = ("a list of different whole numbers", lambda value: isinstance(value, (list, tuple)) and all(
-    map(_is_count, value)) and len(set(map(int, value))) == len(value))
+NUMBERS = (
+    "a list of different whole numbers",
+    lambda value: (
+        isinstance(value, (list, tuple)) and all(map(_is_count, value)) and len(set(map(int, value))) == len(value)
+    ),
+)
 
 SETTINGS = {
-    "name": TEXT, "release": TEXT, "scenarios": TEXTS, "checkpoint": TEXT, "weights_dir": TEXT, "image": TEXT,
-    "image_prefix": TEXT, "image_os": TEXT, "args": MAPPING, "env": ENVIRONMENT, "container": MAPPING,
-    "replica": TEXT, "address": TEXT, "chips": COUNT, "devices": NUMBERS,
+    "name": TEXT,
+    "release": TEXT,
+    "scenarios": TEXTS,
+    "checkpoint": TEXT,
+    "weights_dir": TEXT,
+    "image": TEXT,
+    "image_prefix": TEXT,
+    "image_os": TEXT,
+    "args": MAPPING,
+    "env": ENVIRONMENT,
+    "container": MAPPING,
+    "replica": TEXT,
+    "address": TEXT,
+    "chips": COUNT,
+    "devices": NUMBERS,
 }
 # Path of a key, where * is any name; whether it must be there; what it must be.
 RECIPE = (
@@ -107,17 +124,24 @@ def recipe_errors(recipe, releases):
             elif not fits(value):
                 errors.append("has {0} as {1}; wanted {2}.".format(where, shown(value), wanted))
     if not errors:
-        errors = ["has releases.{0} as {1}; known vllm-ascend releases are {2}.".format(
-            key, shown(recipe["releases"][key]), ", ".join(releases))
-            for key in ("first", "last") if recipe["releases"][key] not in releases]
+        errors = [
+            "has releases.{0} as {1}; known vllm-ascend releases are {2}.".format(
+                key, shown(recipe["releases"][key]), ", ".join(releases)
+            )
+            for key in ("first", "last")
+            if recipe["releases"][key] not in releases
+        ]
     return list(dict.fromkeys(errors))
 
 
 def _walk(data, keys, before):
     """``(path, whether it is there, value)`` for each place that a path with ``*`` means."""
     if keys[0] == "*":
-        return [found for name in data for found in _walk(data[name], keys[1:], "{0}{1}.".format(before, name))
-                ] if isinstance(data, dict) else []
+        return (
+            [found for name in data for found in _walk(data[name], keys[1:], "{0}{1}.".format(before, name))]
+            if isinstance(data, dict)
+            else []
+        )
     if not isinstance(data, dict) or (len(keys) > 1 and data.get(keys[0]) is None):
         return [] if "*" in keys else [(before + ".".join(keys), False, None)]
     if len(keys) == 1:

@@ -57,8 +57,9 @@ def launch_script(node):
         role=node["role"],
         replica=node["replica"],
         directory=node["container"]["command"][-1].rpartition("/")[0],
-        jemalloc=_JEMALLOC.replace("PRELOAD\"", preload.replace("{JEMALLOC}", "$library") + "\"", 1)
-        if "{JEMALLOC}" in preload else "",
+        jemalloc=_JEMALLOC.replace('PRELOAD"', preload.replace("{JEMALLOC}", "$library") + '"', 1)
+        if "{JEMALLOC}" in preload
+        else "",
         command=" \\\n    ".join(_lines(node["argv"])),
     )
 
@@ -69,8 +70,11 @@ def environment_file(node, nic):
     *nic* may be None for a node whose environment does not name the interface.
     """
     if not nic and any("{NIC}" in value for value in node["env"].values()):
-        raise ValueError("node {0}: no interface is known that carries {1}; see network.address of the preflight.".format(
-            node["host"], node["address"]))
+        raise ValueError(
+            "node {0}: no interface is known that carries {1}; see network.address of the preflight.".format(
+                node["host"], node["address"]
+            )
+        )
     return "".join(
         "{0}={1}\n".format(name, shlex.quote(value.replace("{NIC}", nic or "")))
         for name, value in node["env"].items()
@@ -96,10 +100,23 @@ def create_argv(spec, mounts=None, labels=None):
     :param labels: labels to put on the container.
     """
     argv = [
-        "create", "--name", spec["name"], "--user", spec["user"], "--network", spec["network"],
-        "--shm-size", spec["shm_size"], "--restart", spec["restart"],
-        "--log-driver", spec["log"]["driver"],
-        "--log-opt", "max-size=" + spec["log"]["max-size"], "--log-opt", "max-file=" + spec["log"]["max-file"],
+        "create",
+        "--name",
+        spec["name"],
+        "--user",
+        spec["user"],
+        "--network",
+        spec["network"],
+        "--shm-size",
+        spec["shm_size"],
+        "--restart",
+        spec["restart"],
+        "--log-driver",
+        spec["log"]["driver"],
+        "--log-opt",
+        "max-size=" + spec["log"]["max-size"],
+        "--log-opt",
+        "max-file=" + spec["log"]["max-file"],
     ]
     if spec["init"]:
         argv.append("--init")
@@ -108,8 +125,14 @@ def create_argv(spec, mounts=None, labels=None):
     for device in spec["devices"]:
         argv.extend(["--device", device])
     for mount in spec["mounts"] if mounts is None else mounts:
-        argv.extend(["--mount", "type=bind,source={0},target={1}{2}".format(
-            mount["source"], mount["target"], ",readonly" if mount["read_only"] else "")])
+        argv.extend(
+            [
+                "--mount",
+                "type=bind,source={0},target={1}{2}".format(
+                    mount["source"], mount["target"], ",readonly" if mount["read_only"] else ""
+                ),
+            ]
+        )
     for name, value in sorted((labels or {}).items()):
         argv.extend(["--label", "{0}={1}".format(name, value)])
     return argv + ["--entrypoint", spec["command"][0], spec["image"]] + spec["command"][1:]
@@ -120,27 +143,40 @@ def plan_text(plan):
     parts = []
     for node in plan["nodes"]:
         first, last, size = node["ranks"]
-        ports = ", ".join("{0} {1}".format(name, value if isinstance(value, int) else "{0}-{1}".format(*value))
-                          for name, value in node["ports"].items())
+        ports = ", ".join(
+            "{0} {1}".format(name, value if isinstance(value, int) else "{0}-{1}".format(*value))
+            for name, value in node["ports"].items()
+        )
         head = "{host}  {role} of replica {replica}  {hardware}  {address}".format(**node)
-        parts.append("\n".join(
-            [head, "-" * len(head)]
-            + _field("recipe", "{name} {release}, checkpoint {checkpoint}, scenarios {0}".format(
-                ", ".join(node["recipe"]["scenarios"]) or "none", **{
-                    key: node["recipe"][key] for key in ("name", "release", "checkpoint")}))
-            + _field("ranks", "data parallel {0} to {1} of {2}".format(first, last, size))
-            + _field("listens", ports)
-            + ["container:"] + ["    " + line for line in _create_lines(node["container"])]
-            + ["environment:"] + ["    {0}={1}".format(*item) for item in node["env"].items()]
-            + ["command:"] + ["    " + ("" if index == 0 else "    ") + line
-                              for index, line in enumerate(_lines(node["argv"]))]
-        ))
+        parts.append(
+            "\n".join(
+                [head, "-" * len(head)]
+                + _field(
+                    "recipe",
+                    "{name} {release}, checkpoint {checkpoint}, scenarios {0}".format(
+                        ", ".join(node["recipe"]["scenarios"]) or "none",
+                        **{key: node["recipe"][key] for key in ("name", "release", "checkpoint")},
+                    ),
+                )
+                + _field("ranks", "data parallel {0} to {1} of {2}".format(first, last, size))
+                + _field("listens", ports)
+                + ["container:"]
+                + ["    " + line for line in _create_lines(node["container"])]
+                + ["environment:"]
+                + ["    {0}={1}".format(*item) for item in node["env"].items()]
+                + ["command:"]
+                + ["    " + ("" if index == 0 else "    ") + line for index, line in enumerate(_lines(node["argv"]))]
+            )
+        )
     open_names = sorted(set(PLACEHOLDER.findall(json.dumps([node["env"] for node in plan["nodes"]]))))
-    notes = {"{NIC}": "the interface that carries the node's address; the node tells it at deploy",
-             "{JEMALLOC}": "libjemalloc.so.2 inside the image; the launch script finds it"}
+    notes = {
+        "{NIC}": "the interface that carries the node's address; the node tells it at deploy",
+        "{JEMALLOC}": "libjemalloc.so.2 inside the image; the launch script finds it",
+    }
     if open_names:
-        parts.append("\n".join(["left to the node:"] + [
-            "    {0}  {1}".format(name, notes.get(name, "")) for name in open_names]))
+        parts.append(
+            "\n".join(["left to the node:"] + ["    {0}  {1}".format(name, notes.get(name, "")) for name in open_names])
+        )
     parts.extend("warning: " + text for text in plan["warnings"])
     return "\n\n".join(parts)
 
@@ -151,7 +187,7 @@ def _field(name, value):
 
 def _create_lines(spec):
     """`docker create …`, an option a line; mounts that may be absent are marked."""
-    optional = set(mount["source"] for mount in spec["mounts"] if mount["optional"])
+    optional = {mount["source"] for mount in spec["mounts"] if mount["optional"]}
     words = create_argv(spec)
     lines = ["docker " + words[0]]
     for word in words[1:]:

@@ -113,7 +113,6 @@ ok:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_checks import (
     EXPECTATIONS,
     judge_npu,
@@ -146,7 +145,7 @@ def main():
     info, failure = read_npus(params["executable"], params["timeout"])
     if failure:
         failure = dict(failure, meaning=failure_message(dict(failure, remedy="")).strip())
-    verdicts = judge_npu(info or failure, dict((name, params[name]) for name in EXPECTATIONS))
+    verdicts = judge_npu(info or failure, {name: params[name] for name in EXPECTATIONS})
     result = {
         "changed": False,
         "verdicts": verdicts,

@@ -166,7 +166,6 @@ output:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_read import (
     ARGUMENTS,
     driver_package_version,

@@ -90,7 +90,8 @@ class Container(object):
         if self.before is not None and LABEL_SERVICE not in self.before["labels"]:
             raise EngineError(
                 "there is a container '{0}' that this collection did not make (image {1}). Remove or rename it, or "
-                "choose another name with vllm_recipe_container.name.".format(self.name, self.before["image_id"][:19]))
+                "choose another name with vllm_recipe_container.name.".format(self.name, self.before["image_id"][:19])
+            )
 
     def do(self, action, arguments, timeout=None):
         """Note an action, and run it unless in check mode."""
@@ -115,11 +116,14 @@ class Container(object):
         image = self.engine.image(self.spec["image"])
         mounts, missing = mounts_here(self.spec)
         if missing:
-            raise EngineError("the node lacks {0}, which the container is to have. Provide it, or correct "
-                              "vllm_recipe_weights_dir and vllm_recipe_container.mounts.".format(", ".join(missing)))
+            raise EngineError(
+                "the node lacks {0}, which the container is to have. Provide it, or correct "
+                "vllm_recipe_weights_dir and vllm_recipe_container.mounts.".format(", ".join(missing))
+            )
         if image is None and not self.module.check_mode:
-            raise EngineError("the image {0} is not on the node; the task before this one brings it.".format(
-                self.spec["image"]))
+            raise EngineError(
+                "the image {0} is not on the node; the task before this one brings it.".format(self.spec["image"])
+            )
         digest = spec_digest(self.spec, mounts, image["id"] if image else "")
         labels = {LABEL_SERVICE: self.name, LABEL_SPEC: digest}
         command = _render.create_argv(self.spec, mounts, labels)
@@ -159,8 +163,11 @@ def main():
             container.stop()
         else:
             container.remove()
-        after = container.before if module.check_mode or not container.actions else container.engine.container(
-            container.name)
+        after = (
+            container.before
+            if module.check_mode or not container.actions
+            else container.engine.container(container.name)
+        )
     except EngineError as error:
         module.fail_json(msg=str(error))
     except OSError as error:

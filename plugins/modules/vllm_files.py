@@ -100,11 +100,16 @@ def main():
     module = AnsibleModule(
         argument_spec=dict(
             path=dict(type="path", required=True),
-            files=dict(type="list", elements="dict", required=True, options=dict(
-                name=dict(type="str", required=True),
-                content=dict(type="str", required=True),
-                mode=dict(type="str", required=True),
-            )),
+            files=dict(
+                type="list",
+                elements="dict",
+                required=True,
+                options=dict(
+                    name=dict(type="str", required=True),
+                    content=dict(type="str", required=True),
+                    mode=dict(type="str", required=True),
+                ),
+            ),
         ),
         supports_check_mode=True,
     )
@@ -113,8 +118,9 @@ def main():
         if not item["name"] or os.path.basename(item["name"]) != item["name"]:
             module.fail_json(msg="the name '{0}' is no plain file name.".format(item["name"]))
         if not re.match(r"[0-7]{3,4}\Z", item["mode"]):
-            module.fail_json(msg="the mode '{0}' of {1} is no octal number such as 0644.".format(
-                item["mode"], item["name"]))
+            module.fail_json(
+                msg="the mode '{0}' of {1} is no octal number such as 0644.".format(item["mode"], item["name"])
+            )
     written = []
     diff = []
     try:
@@ -131,8 +137,11 @@ def main():
             if not module.check_mode:
                 write(path, item["content"], mode)
     except OSError as error:
-        module.fail_json(msg="cannot write {0}: {1}. The role needs become, and room on the disk.".format(
-            error.filename or directory, error.strerror))
+        module.fail_json(
+            msg="cannot write {0}: {1}. The role needs become, and room on the disk.".format(
+                error.filename or directory, error.strerror
+            )
+        )
     module.exit_json(changed=bool(written), written=written, diff=diff)
 
 

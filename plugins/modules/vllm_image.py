@@ -73,13 +73,17 @@ def fetch(engine, name, archive, timeout):
     if not os.path.isfile(archive):
         raise EngineError(
             "the image {0} is not on the node, and neither is the archive {1}. Copy the archive there ('docker save "
-            "-o' where the image is, then rsync), or set npu_container_image_archive to where it is.".format(name, archive))
+            "-o' where the image is, then rsync), or set npu_container_image_archive to where it is.".format(
+                name, archive
+            )
+        )
     output = engine.call(["load", "--input", archive], timeout)[1]
     if engine.image(name) is None:
         held = re.findall(r"Loaded image(?: ID)?: (\S+)", output)
         raise EngineError(
             "the archive {0} holds {1} and not {2}. Set npu_container_image_archive to the right archive, or "
-            "vllm_recipe_image to what it holds.".format(archive, ", ".join(held) or "no named image", name))
+            "vllm_recipe_image to what it holds.".format(archive, ", ".join(held) or "no named image", name)
+        )
 
 
 def main():

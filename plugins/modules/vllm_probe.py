@@ -153,8 +153,9 @@ def main():
             started_at=dict(type="int", default=0),
             url=dict(type="str", default=""),
             model=dict(type="str", default=""),
-            checks=dict(type="list", elements="str", default=["models", "chat"],
-                        choices=["models", "chat", "tool_call"]),
+            checks=dict(
+                type="list", elements="str", default=["models", "chat"], choices=["models", "chat", "tool_call"]
+            ),
             seconds=dict(type="int", default=0),
             request_timeout=dict(type="int", default=60),
             engine=dict(type="str", default="docker"),
@@ -163,8 +164,9 @@ def main():
     )
     params = module.params
     if bool(params["url"]) != bool(params["model"]):
-        module.fail_json(msg="url is '{0}' and model is '{1}'; wanted both, or neither.".format(
-            params["url"], params["model"]))
+        module.fail_json(
+            msg="url is '{0}' and model is '{1}'; wanted both, or neither.".format(params["url"], params["model"])
+        )
     client = Client(params["url"], params["model"], params["request_timeout"]) if params["url"] else None
     end = time.time() + params["seconds"]
     try:
@@ -175,7 +177,9 @@ def main():
                 break
             time.sleep(1)
         if result["state"] == "waiting" and params["name"]:
-            result["log"] = (engine.logs(params["name"], 1, params["started_at"]).strip().splitlines() or [""])[-1][-200:]
+            result["log"] = (engine.logs(params["name"], 1, params["started_at"]).strip().splitlines() or [""])[-1][
+                -200:
+            ]
     except EngineError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **result)

@@ -33,7 +33,12 @@ class Run:
 def lab(*arguments):
     """Run the lab's command; it must succeed."""
     completed = subprocess.run(
-        [sys.executable, str(ROOT / "lab" / "lab"), *arguments], capture_output=True, text=True, timeout=560, check=False)
+        [sys.executable, str(ROOT / "lab" / "lab"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=560,
+        check=False,
+    )
     assert completed.returncode == 0, completed.stdout + completed.stderr
     return completed.stdout
 
@@ -41,17 +46,24 @@ def lab(*arguments):
 def playbook(name, *arguments, inventory=INVENTORY, timeout=560):
     """Run a playbook of the collection and give its end, whatever it is."""
     environment = dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1")
-    return Run(subprocess.run(
-        ["ansible-playbook", str(ROOT / "playbooks" / name), "-i", str(inventory), *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, timeout=timeout,
-        env=environment, check=False))
+    return Run(
+        subprocess.run(
+            ["ansible-playbook", str(ROOT / "playbooks" / name), "-i", str(inventory), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=timeout,
+            env=environment,
+            check=False,
+        )
+    )
 
 
 def answers():
     """Does the service yield tokens?"""
     body = json.dumps({"model": "minimax25", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4})
-    request = urllib.request.Request(
-        URL + "/v1/chat/completions", body.encode(), {"Content-Type": "application/json"})
+    request = urllib.request.Request(URL + "/v1/chat/completions", body.encode(), {"Content-Type": "application/json"})
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
             return json.load(answer)["usage"]["completion_tokens"] > 0
@@ -91,13 +103,21 @@ def inventory(tmp_path):
     def write(groups, **variables):
         hosts = {"a2-node1": "10.213.0.11", "a2-node2": "10.213.0.12"}
         children = {
-            group: {"hosts": {name: {"ansible_host": hosts[name], **variables.get(name.replace("-", "_"), {})}
-                              for name in names}}
+            group: {
+                "hosts": {
+                    name: {"ansible_host": hosts[name], **variables.get(name.replace("-", "_"), {})} for name in names
+                }
+            }
             for group, names in groups.items()
         }
-        shared = json.loads(subprocess.run(
-            ["ansible-inventory", "-i", str(INVENTORY), "--host", "a2-node1"],
-            capture_output=True, text=True, check=True).stdout)
+        shared = json.loads(
+            subprocess.run(
+                ["ansible-inventory", "-i", str(INVENTORY), "--host", "a2-node1"],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )
         shared.pop("ansible_host")
         path = tmp_path / "hosts.json"
         path.write_text(json.dumps({"all": {"vars": shared, "children": children}}))

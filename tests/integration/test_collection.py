@@ -8,7 +8,8 @@ from .conftest import INVENTORY, ROOT
 
 def run(*command, **environment):
     completed = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, check=False, env=dict(os.environ, **environment))
+        command, capture_output=True, text=True, timeout=300, check=False, env=dict(os.environ, **environment)
+    )
     assert completed.returncode == 0, completed.stdout + completed.stderr
     return completed.stdout
 
@@ -16,17 +17,33 @@ def run(*command, **environment):
 def test_installed_playbooks_run_by_name(tmp_path):
     run("ansible-galaxy", "collection", "build", str(ROOT), "--output-path", str(tmp_path))
     (artifact,) = tmp_path.glob("ascend_ops-vllm-*.tar.gz")
-    run("ansible-galaxy", "collection", "install", str(artifact), "-p", str(tmp_path), ANSIBLE_COLLECTIONS_PATH=str(tmp_path))
+    run(
+        "ansible-galaxy",
+        "collection",
+        "install",
+        str(artifact),
+        "-p",
+        str(tmp_path),
+        ANSIBLE_COLLECTIONS_PATH=str(tmp_path),
+    )
     installed = tmp_path / "ansible_collections" / "ascend_ops" / "vllm"
     assert not (installed / ".venv").exists()
     assert not (installed / "playbooks" / "collections").exists()
-    output = run("ansible-playbook", "ascend_ops.vllm.deploy_a2", "-i", str(INVENTORY), ANSIBLE_COLLECTIONS_PATH=str(tmp_path))
+    output = run(
+        "ansible-playbook", "ascend_ops.vllm.deploy_a2", "-i", str(INVENTORY), ANSIBLE_COLLECTIONS_PATH=str(tmp_path)
+    )
     assert "changed=0" in output
 
 
 def test_playbooks_run_from_their_own_folder():
     completed = subprocess.run(
-        ["ansible-playbook", "plan.yml", "-i", "../inventories/a2"], cwd=ROOT / "playbooks", capture_output=True, text=True,
-        timeout=60, check=False, env={k: v for k, v in os.environ.items() if not k.startswith("ANSIBLE_")})
+        ["ansible-playbook", "plan.yml", "-i", "../inventories/a2"],
+        cwd=ROOT / "playbooks",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={k: v for k, v in os.environ.items() if not k.startswith("ANSIBLE_")},
+    )
     assert completed.returncode == 0, completed.stdout + completed.stderr
     assert completed.stdout.count("vllm serve ") == 2

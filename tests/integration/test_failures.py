@@ -20,13 +20,24 @@ def refused(run, *wanted):
 
 CASES = {
     "unreachable secondary": ("a2-node2", ["unreachable"], ["a2-node2: node.reachable is fail", "ssh 10.213.0.12"]),
-    "chip missing": ("a2-node1", ["missing-chip", "3"], ["a2-node1: npu.count is fail: seen 7 chips", "missing: NPU 3"]),
-    "unhealthy chip": ("a2-node2", ["unhealthy-chip", "5:Critical"], ["a2-node2: npu.health is fail", "NPU 5", "Critical"]),
+    "chip missing": (
+        "a2-node1",
+        ["missing-chip", "3"],
+        ["a2-node1: npu.count is fail: seen 7 chips", "missing: NPU 3"],
+    ),
+    "unhealthy chip": (
+        "a2-node2",
+        ["unhealthy-chip", "5:Critical"],
+        ["a2-node2: npu.health is fail", "NPU 5", "Critical"],
+    ),
     "busy chip": ("a2-node1", ["busy-chip"], ["a2-node1: npu.idle.processes is fail", "python3.10"]),
     "driver down": ("a2-node1", ["driver-down"], ["a2-node1: npu.tool is fail", "-8005"]),
     "npu-smi hangs": ("a2-node1", ["npu-smi-hangs"], ["a2-node1: npu.tool is fail"]),
-    "weights missing": ("a2-node2", ["weights-missing"], [
-        "a2-node2: weights.served is fail", "/opt/data/verification/models/MiniMax-M2.5", "vllm_recipe_weights_dir"]),
+    "weights missing": (
+        "a2-node2",
+        ["weights-missing"],
+        ["a2-node2: weights.served is fail", "/opt/data/verification/models/MiniMax-M2.5", "vllm_recipe_weights_dir"],
+    ),
     "weights incomplete": ("a2-node1", ["weights-incomplete"], ["a2-node1: weights.served is fail", "shards"]),
     "weights truncated": ("a2-node1", ["weights-truncated"], ["a2-node1: weights.served is fail", "its header says"]),
     "no device nodes": ("a2-node1", ["no-device-nodes"], ["a2-node1: npu.devices is fail", "/dev/davinci0"]),
@@ -51,10 +62,14 @@ def test_all_failures_are_told_at_once(broken):
 LAYOUTS = {
     "two primaries": ({"a2_primary": ["a2-node1", "a2-node2"]}, ["the inventory has no host in a2_secondary"]),
     "no secondary": ({"a2_primary": ["a2-node1"]}, ["the inventory has no host in a2_secondary"]),
-    "groups misspelt": ({"a2-primary": ["a2-node1"], "a2-secondary": ["a2-node2"]}, [
-        "no host in a2_primary", "Did you mean 'a2-primary'?"]),
-    "in both groups": ({"a2_primary": ["a2-node1", "a2-node2"], "a2_secondary": ["a2-node2"]}, [
-        "node a2-node2: is in the groups a2_primary, a2_secondary"]),
+    "groups misspelt": (
+        {"a2-primary": ["a2-node1"], "a2-secondary": ["a2-node2"]},
+        ["no host in a2_primary", "Did you mean 'a2-primary'?"],
+    ),
+    "in both groups": (
+        {"a2_primary": ["a2-node1", "a2-node2"], "a2_secondary": ["a2-node2"]},
+        ["node a2-node2: is in the groups a2_primary, a2_secondary"],
+    ),
     "wrong hardware": ({"a3": ["a2-node1"]}, ["the inventory has no host in a2_primary"]),
 }
 
@@ -70,8 +85,13 @@ def test_wrong_groups_are_refused_before_a_node_is_asked(layout, inventory):
 def test_an_address_that_no_interface_carries(inventory):
     groups = {"a2_primary": ["a2-node1"], "a2_secondary": ["a2-node2"]}
     run = playbook("deploy_a2.yml", inventory=inventory(groups, a2_node2={"vllm_recipe_address": "10.213.0.99"}))
-    refused(run, "a2-node2: network.address is fail", "10.213.0.12 (eth0)", "10.213.0.99 on an interface",
-            "vllm_recipe_address")
+    refused(
+        run,
+        "a2-node2: network.address is fail",
+        "10.213.0.12 (eth0)",
+        "10.213.0.99 on an interface",
+        "vllm_recipe_address",
+    )
 
 
 def test_a_replica_cut_by_limit_is_refused():
@@ -89,7 +109,9 @@ def test_a_primary_restarted_by_hand_is_brought_back_with_its_whole_replica():
 
 
 def test_a_service_that_cannot_start_fails_at_once_with_its_cause():
-    run = playbook("deploy_a2.yml", "-e", '{"vllm_recipe_args": {"tensor-parallel-size": 1, "max-model-len": 99999999}}')
+    run = playbook(
+        "deploy_a2.yml", "-e", '{"vllm_recipe_args": {"tensor-parallel-size": 1, "max-model-len": 99999999}}'
+    )
     assert run.rc != 0
     assert "before the service answered" in run.words
     assert "[bad-value] The log says: Value error, User-specified max_model_len (99999999)" in run.words
@@ -145,6 +167,10 @@ def test_a_deploy_after_all_that_brings_the_service_back():
 def test_plan_needs_no_node_that_can_be_reached():
     completed = subprocess.run(
         ["ansible-playbook", str(ROOT / "playbooks/plan.yml"), "-i", str(ROOT / "inventories/fleet")],
-        capture_output=True, text=True, timeout=60, check=False)
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert completed.returncode == 0, completed.stdout + completed.stderr
     assert completed.stdout.count("vllm serve ") == 5

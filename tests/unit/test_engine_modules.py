@@ -18,7 +18,8 @@ HERE = Path(__file__).parent
 RUNNER = (
     "import runpy, sys; from ansible.module_utils import basic; basic._ANSIBLE_ARGS = sys.stdin.buffer.read(); "
     "basic._ANSIBLE_PROFILE = 'legacy'; "
-    "runpy.run_module('ansible_collections.ascend_ops.vllm.plugins.modules.' + sys.argv[1], run_name='__main__')")
+    "runpy.run_module('ansible_collections.ascend_ops.vllm.plugins.modules.' + sys.argv[1], run_name='__main__')"
+)
 IMAGE = "quay.io/ascend/vllm-ascend:v0.20.2rc1-a3"
 IMAGE_ID = json.loads((HERE / "fixtures/docker/image.json").read_text())[0]["Id"]
 STARTED = calendar.timegm((2026, 11, 25, 0, 22, 21))
@@ -28,9 +29,15 @@ DOWN = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is t
 def run_module(module_, check=False, diff=False, **arguments):
     """What a module returned; it must say it as JSON, whatever happens."""
     given = dict(arguments, _ansible_check_mode=check, _ansible_diff=diff, _ansible_remote_tmp="/tmp")
+    env = dict(os.environ, PYTHONPATH=str(HERE.parents[1] / "playbooks" / "collections"))
     ran = subprocess.run(
-        [sys.executable, "-c", RUNNER, module_], input=json.dumps({"ANSIBLE_MODULE_ARGS": given}),
-        capture_output=True, text=True, timeout=40, env=dict(os.environ, PYTHONPATH=str(HERE.parents[1] / "playbooks" / "collections")))
+        [sys.executable, "-c", RUNNER, module_],
+        input=json.dumps({"ANSIBLE_MODULE_ARGS": given}),
+        capture_output=True,
+        text=True,
+        timeout=40,
+        env=env,
+    )
     assert "Traceback" not in ran.stderr + ran.stdout, ran.stderr
     result = json.loads(ran.stdout)
     result.pop("invocation", None)
@@ -82,8 +89,13 @@ def spec(tmp_path):
         {"source": str(tmp_path / "dcmi"), "target": "/usr/local/dcmi", "read_only": True, "optional": True},
         {"source": "/nowhere/hccn.conf", "target": "/etc/hccn.conf", "read_only": True, "optional": True},
         {"source": str(tmp_path / "models"), "target": "/models", "read_only": True, "optional": False},
-        {"source": str(tmp_path / "etc"), "target": "/etc/ascend-vllm", "read_only": True, "optional": False,
-         "create": True},
+        {
+            "source": str(tmp_path / "etc"),
+            "target": "/etc/ascend-vllm",
+            "read_only": True,
+            "optional": False,
+            "create": True,
+        },
     ]
     return made
 
@@ -126,13 +138,18 @@ def test_the_life_of_a_container(docker, spec, tmp_path):
     assert docker.calls() == ["rm --force vllm-ascend"]
 
 
-@pytest.mark.parametrize("change", [
-    lambda spec, docker: spec.update(shm_size="2g"),
-    lambda spec, docker: spec["devices"].pop(),
-    lambda spec, docker: spec.update(image=IMAGE.replace("rc1", "rc2")),
-    lambda spec, docker: os.rmdir(spec["mounts"][0]["source"]),  # an optional mount that is no more
-    lambda spec, docker: docker.put("image.json", (docker.folder / "image").read_text().replace("262a41", "362a41")),
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda spec, docker: spec.update(shm_size="2g"),
+        lambda spec, docker: spec["devices"].pop(),
+        lambda spec, docker: spec.update(image=IMAGE.replace("rc1", "rc2")),
+        lambda spec, docker: os.rmdir(spec["mounts"][0]["source"]),  # an optional mount that is no more
+        lambda spec, docker: docker.put(
+            "image.json", (docker.folder / "image").read_text().replace("262a41", "362a41")
+        ),
+    ],
+)
 def test_a_running_container_of_another_spec_is_made_anew(change, docker, spec):
     docker.have_image()
     container(docker, spec)
@@ -150,7 +167,8 @@ def test_a_container_that_others_made_is_left_alone(state, docker, spec):
     seen = container(docker, spec, state)
     assert seen["msg"] == (
         "there is a container 'vllm-ascend' that this collection did not make (image " + IMAGE_ID[:19] + "). Remove or "
-        "rename it, or choose another name with vllm_recipe_container.name.")
+        "rename it, or choose another name with vllm_recipe_container.name."
+    )
     assert docker.calls() == []
 
 
@@ -159,7 +177,8 @@ def test_a_missing_mount(docker, spec):
     for check in (False, True):
         assert container(docker.have_image(), spec, check=check)["msg"] == (
             "the node lacks {0}, which the container is to have. Provide it, or correct vllm_recipe_weights_dir and "
-            "vllm_recipe_container.mounts.".format(spec["mounts"][2]["source"]))
+            "vllm_recipe_container.mounts.".format(spec["mounts"][2]["source"])
+        )
     assert docker.calls() == []
 
 
@@ -183,14 +202,15 @@ def test_check_mode_does_nothing_and_shows_the_command(docker, spec, tmp_path):
 
 def test_what_a_container_cannot_do_without(docker, spec):
     assert container(docker, spec)["msg"] == (
-        "the image {0} is not on the node; the task before this one brings it.".format(IMAGE))
-    assert container(docker, spec, "started")["msg"] == (
-        "there is no container 'vllm-ascend' to start; run a deploy.")
+        "the image {0} is not on the node; the task before this one brings it.".format(IMAGE)
+    )
+    assert container(docker, spec, "started")["msg"] == ("there is no container 'vllm-ascend' to start; run a deploy.")
     docker.put("down", DOWN)
     assert container(docker, spec)["msg"].startswith("The engine is not running: 'systemctl start docker' on the node.")
     assert run_module("vllm_container", spec=spec, engine="/nowhere/docker")["msg"] == (
         "there is no command '/nowhere/docker' on the node; install the Docker engine, or set npu_container_engine to "
-        "its path.")
+        "its path."
+    )
 
 
 def test_a_docker_that_hangs_is_left_in_time(docker):
@@ -198,9 +218,11 @@ def test_a_docker_that_hangs_is_left_in_time(docker):
     with pytest.raises(EngineError) as caught:
         Engine(docker.put("hangs", "container").path, timeout=0.5).container("x")
     assert str(caught.value) == (
-        "'{0} container' gave no answer within 0.5 s; see 'systemctl status docker' on the node.".format(docker.path))
+        "'{0} container' gave no answer within 0.5 s; see 'systemctl status docker' on the node.".format(docker.path)
+    )
     assert image(docker.put("hangs", "pull"), timeout=1)["msg"].startswith(
-        "'{0} pull' gave no answer within 1 s;".format(docker.path))
+        "'{0} pull' gave no answer within 1 s;".format(docker.path)
+    )
     assert time.monotonic() - start < 10
 
 
@@ -231,41 +253,55 @@ def test_an_image_is_loaded_from_its_archive(docker, tmp_path):
 def test_archives_that_do_not_help(docker, tmp_path):
     assert image(docker, archive="/nowhere.tar")["msg"] == (
         "the image {0} is not on the node, and neither is the archive /nowhere.tar. Copy the archive there ('docker "
-        "save -o' where the image is, then rsync), or set npu_container_image_archive to where it is.".format(IMAGE))
+        "save -o' where the image is, then rsync), or set npu_container_image_archive to where it is.".format(IMAGE)
+    )
     assert image(docker.put("held", "other:1"), archive=str(tmp_path / "image"))["msg"] == (
         "the archive {0} holds other:1 and not {1}. Set npu_container_image_archive to the right archive, or "
-        "vllm_recipe_image to what it holds.".format(tmp_path / "image", IMAGE))
+        "vllm_recipe_image to what it holds.".format(tmp_path / "image", IMAGE)
+    )
 
 
 def test_an_image_is_pulled(docker):
     assert image(docker)["msg"].startswith(
         "The registry cannot be reached from the node. Without internet, copy an archive made by 'docker save' to the "
-        "node and set npu_container_image_archive to its path. (" + docker.path + " pull: ")
+        "node and set npu_container_image_archive to its path. (" + docker.path + " pull: "
+    )
     seen = image(docker.put("registry"))
     assert (seen["changed"], seen["source"], seen["image"]["architecture"]) == (True, "registry", "amd64")
     assert docker.calls() == ["pull " + IMAGE] * 2
 
 
-@pytest.mark.parametrize("said", [
-    DOWN, "error during connect: Get \"http://host:1/v1.50/images/x/json\": dial tcp: lookup host: no such host",
-    "failed to connect to the docker API at unix:///var/run/docker.sock; check if the path is correct and if the "
-    "daemon is running: dial unix /var/run/docker.sock: connect: no such file or directory",
-])
+@pytest.mark.parametrize(
+    "said",
+    [
+        DOWN,
+        'error during connect: Get "http://host:1/v1.50/images/x/json": dial tcp: lookup host: no such host',
+        "failed to connect to the docker API at unix:///var/run/docker.sock; check if the path is correct and if the "
+        "daemon is running: dial unix /var/run/docker.sock: connect: no such file or directory",
+    ],
+)
 def test_an_engine_that_cannot_be_asked_is_no_missing_image(said, docker):
     assert image(docker.put("down", said))["failed"] is True
     assert docker.calls() == []
 
 
-@pytest.mark.parametrize("said, advice", [
-    (DOWN, "The engine is not running"),
-    ("permission denied while trying to connect to the Docker daemon socket", "The user may not use the engine"),
-    ("write /var/lib/docker/tmp/x: no space left on device", "The disk that holds the engine's data is full"),
-    ("manifest unknown: manifest unknown", "The registry has no such image"),
-    ("pull access denied for x, repository does not exist or may require 'docker login': denied: requested access",
-     "The registry wants a login"),
-    ("error gathering device information while adding custom device \"/dev/davinci99\": no such file or directory",
-     "A device of the plan is not on the node"),
-    ("something new", "'docker start c' failed: something new"),
-])
+@pytest.mark.parametrize(
+    "said, advice",
+    [
+        (DOWN, "The engine is not running"),
+        ("permission denied while trying to connect to the Docker daemon socket", "The user may not use the engine"),
+        ("write /var/lib/docker/tmp/x: no space left on device", "The disk that holds the engine's data is full"),
+        ("manifest unknown: manifest unknown", "The registry has no such image"),
+        (
+            "pull access denied for x, repository does not exist or may require 'docker login': denied: requested access",
+            "The registry wants a login",
+        ),
+        (
+            'error gathering device information while adding custom device "/dev/davinci99": no such file or directory',
+            "A device of the plan is not on the node",
+        ),
+        ("something new", "'docker start c' failed: something new"),
+    ],
+)
 def test_what_an_engine_says_is_explained(said, advice):
     assert explain(said, "docker", ["start", "c"]).startswith(advice)

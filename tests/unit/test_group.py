@@ -6,8 +6,9 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._group import TOGE
 
 def member(host, started_at=1000, running=True, restarts=0, changed=(), ready=False):
     """A node as vllm_service tells of it; started_at None: there is no container."""
-    container = None if started_at is None else {
-        "running": running, "started_at": started_at, "restart_count": restarts}
+    container = (
+        None if started_at is None else {"running": running, "started_at": started_at, "restart_count": restarts}
+    )
     return {"host": host, "container": container, "changed": list(changed), "ready": ready}
 
 
@@ -21,31 +22,50 @@ DOWN = {"running": False}
 CASES = {
     "nothing yet": (pair(GONE, GONE), "start", "nothing runs yet"),
     "nothing yet, and all was just made": (
-        pair(dict(GONE, changed=["created"]), dict(GONE, changed=["created"])), "start", "nothing runs yet"),
+        pair(dict(GONE, changed=["created"]), dict(GONE, changed=["created"])),
+        "start",
+        "nothing runs yet",
+    ),
     "all stopped": (pair(DOWN, DOWN), "start", "nothing runs yet"),
     "all stopped, never started": (
-        pair(dict(DOWN, started_at=0), dict(DOWN, started_at=0)), "start", "nothing runs yet"),
+        pair(dict(DOWN, started_at=0), dict(DOWN, started_at=0)),
+        "start",
+        "nothing runs yet",
+    ),
     "it answers": (pair(UP), "keep", "it answers"),
     "it answers, after a restart of old": (pair(dict(UP, restarts=3), {"started_at": 9000}), "keep", "it answers"),
     "it answers, and files changed": (
-        pair(UP, {"changed": ["launch.sh", "service.env"]}), "restart", "changed: launch.sh, service.env on n2"),
+        pair(UP, {"changed": ["launch.sh", "service.env"]}),
+        "restart",
+        "changed: launch.sh, service.env on n2",
+    ),
     "both changed": (
-        pair({"changed": ["created"]}, {"changed": ["created"]}), "restart", "changed: created on n1; created on n2"),
+        pair({"changed": ["created"]}, {"changed": ["created"]}),
+        "restart",
+        "changed: created on n1; created on n2",
+    ),
     "secondary gone": (pair(UP, GONE), "restart", "not running on n2"),
     "secondary stopped": (pair(UP, DOWN), "restart", "not running on n2"),
     "primary stopped, stale secondary": (pair(DOWN), "restart", "not running on n1"),
     "still starting": (pair(), "wait", "it is still starting"),
-    "still starting, a little apart": (
-        pair({}, {"started_at": 1000 + TOGETHER}), "wait", "it is still starting"),
+    "still starting, a little apart": (pair({}, {"started_at": 1000 + TOGETHER}), "wait", "it is still starting"),
     "started too far apart": (
-        pair({}, {"started_at": 1001 + TOGETHER}), "restart",
-        "it does not answer, and its containers were not started together"),
+        pair({}, {"started_at": 1001 + TOGETHER}),
+        "restart",
+        "it does not answer, and its containers were not started together",
+    ),
     "the engine restarted one": (
-        pair({"restarts": 1}), "restart", "it does not answer, and its containers were not started together"),
+        pair({"restarts": 1}),
+        "restart",
+        "it does not answer, and its containers were not started together",
+    ),
     "single node, still starting": ([member("a3")], "wait", "it is still starting"),
     "single node, answers": ([member("a3", ready=True)], "keep", "it answers"),
     "single node, restarted by the engine, dumb": (
-        [member("a3", restarts=2)], "restart", "it does not answer, and its containers were not started together"),
+        [member("a3", restarts=2)],
+        "restart",
+        "it does not answer, and its containers were not started together",
+    ),
 }
 
 

@@ -76,7 +76,7 @@ def snapshot(node):
     found = {}
     for folder, _dirs, names in os.walk(node.root):
         for name in names:
-            path = os.path.join(folder, name)[len(node.root):]
+            path = os.path.join(folder, name)[len(node.root) :]
             found[path] = node.text(path)
     return found
 
@@ -86,8 +86,13 @@ def test_apply_sets_all_and_a_second_run_changes_nothing(node):
     assert first.changed and first.compliant and not first.failures
     assert set(verdicts(first).values()) == {"changed"}
     assert entry(first, "governor") == {
-        "name": "governor", "kind": "governor", "before": "schedutil", "wanted": "performance",
-        "after": "performance", "verdict": "changed", "note": "192 CPUs",
+        "name": "governor",
+        "kind": "governor",
+        "before": "schedutil",
+        "wanted": "performance",
+        "after": "performance",
+        "verdict": "changed",
+        "note": "192 CPUs",
     }
     assert all(node.value(f"{CPU}/cpu{cpu}/cpufreq/scaling_governor") == "performance" for cpu in range(192))
     assert node.value(CPU + "/cpufreq/policy0/scaling_governor") == "schedutil"
@@ -193,8 +198,10 @@ def test_bare_vm_reports_and_does_not_fail(node):
     outcome = tune(node)
     assert not outcome.failures and outcome.compliant
     assert verdicts(outcome) == {
-        "governor": "unavailable", "sched_migration_cost_ns": "unavailable",
-        "vm.swappiness": "changed", "kernel.numa_balancing": "unavailable",
+        "governor": "unavailable",
+        "sched_migration_cost_ns": "unavailable",
+        "vm.swappiness": "changed",
+        "kernel.numa_balancing": "unavailable",
     }
     assert "not available on this node: no CPU has cpufreq" in entry(outcome, "governor")["note"]
     assert "debugfs is not mounted" in entry(outcome, "sched_migration_cost_ns")["note"]
@@ -292,7 +299,10 @@ def test_record_keeps_the_first_values(node):
     tune(node, [*WANTED[:2], {"kind": "sysctl", "name": "vm.swappiness", "value": 10}, WANTED[3]])
     values = json.loads(node.text(tuning.RECORD))["values"]
     assert values["/proc/sys/vm/swappiness"] == {
-        "kind": "sysctl", "name": "vm.swappiness", "before": "60", "set": "10",
+        "kind": "sysctl",
+        "name": "vm.swappiness",
+        "before": "60",
+        "set": "10",
     }
     assert len(values) == 195
 

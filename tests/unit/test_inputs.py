@@ -43,9 +43,15 @@ def test_the_filter_knows_the_inputs_of_all_roles():
     ask = FilterModule().filters()["unknown_inputs"]
     assert ask(dict.fromkeys(known_inputs())) == []
     assert ask({"vllm_recipe_chip": 8}) == [
-        "the variable vllm_recipe_chip is no input of this collection. Did you mean 'vllm_recipe_chips'?"]
-    assert {"vllm_recipe_name", "npu_preflight_fail_on", "npu_host_tuning_sysctl", "npu_container_engine",
-            "vllm_service_ready_timeout"} <= set(known_inputs())
+        "the variable vllm_recipe_chip is no input of this collection. Did you mean 'vllm_recipe_chips'?"
+    ]
+    assert {
+        "vllm_recipe_name",
+        "npu_preflight_fail_on",
+        "npu_host_tuning_sysctl",
+        "npu_container_engine",
+        "vllm_service_ready_timeout",
+    } <= set(known_inputs())
 
 
 A2 = {"a2_primary": ["n1"], "a2_secondary": ["n2"]}
@@ -57,19 +63,34 @@ LAYOUTS = [
     (BOTH, "a3", []),
     (BOTH, None, []),
     ({"a3": ["n3"]}, None, []),
-    ({"a3": ["n3"]}, "a2", [
-        "the inventory has no host in a2_primary; its groups are a3." + WAY_OUT,
-        "the inventory has no host in a2_secondary; its groups are a3." + WAY_OUT]),
-    (dict(A2, a2_secondary=[]), "a2", [
-        "the inventory has no host in a2_secondary; its groups are a2_primary, a2_secondary." + WAY_OUT]),
-    ({"a2_primary": ["n1"], "a2_secondery": ["n2"]}, "a2", [
-        "the inventory has no host in a2_secondary; its groups are a2_primary, a2_secondery. Did you mean "
-        "'a2_secondery'?" + WAY_OUT]),
+    (
+        {"a3": ["n3"]},
+        "a2",
+        [
+            "the inventory has no host in a2_primary; its groups are a3." + WAY_OUT,
+            "the inventory has no host in a2_secondary; its groups are a3." + WAY_OUT,
+        ],
+    ),
+    (
+        dict(A2, a2_secondary=[]),
+        "a2",
+        ["the inventory has no host in a2_secondary; its groups are a2_primary, a2_secondary." + WAY_OUT],
+    ),
+    (
+        {"a2_primary": ["n1"], "a2_secondery": ["n2"]},
+        "a2",
+        [
+            "the inventory has no host in a2_secondary; its groups are a2_primary, a2_secondery. Did you mean "
+            "'a2_secondery'?" + WAY_OUT
+        ],
+    ),
     (A2, "a3", ["the inventory has no host in a3; its groups are a2_primary, a2_secondary." + WAY_OUT]),
-    ({"all": ["x"], "ungrouped": ["x"]}, None, [
-        "the inventory has no host in a3 or a2_primary or a2_secondary; its groups are none." + WAY_OUT]),
-    ({"all": ["x"], "A3": ["x"]}, "a3", [
-        "the inventory has no host in a3; its groups are A3." + WAY_OUT]),
+    (
+        {"all": ["x"], "ungrouped": ["x"]},
+        None,
+        ["the inventory has no host in a3 or a2_primary or a2_secondary; its groups are none." + WAY_OUT],
+    ),
+    ({"all": ["x"], "A3": ["x"]}, "a3", ["the inventory has no host in a3; its groups are A3." + WAY_OUT]),
     ({}, "a3", ["the inventory has no host in a3; its groups are none." + WAY_OUT]),
 ]
 
@@ -79,13 +100,16 @@ def test_layout_errors(groups, hardware, wanted):
     assert layout_errors(groups, hardware) == wanted
 
 
-@pytest.mark.parametrize("groups, hardware, pattern", [
-    (BOTH, "a2", "a2_primary:a2_secondary"),
-    (BOTH, "a3", "a3"),
-    (BOTH, None, "a3:a2_primary:a2_secondary"),
-    (dict(A2, a2_secondary=[]), "a2", "a2_primary"),
-    (A2, "a3", "all:!all"),
-    ({}, None, "all:!all"),
-])
+@pytest.mark.parametrize(
+    "groups, hardware, pattern",
+    [
+        (BOTH, "a2", "a2_primary:a2_secondary"),
+        (BOTH, "a3", "a3"),
+        (BOTH, None, "a3:a2_primary:a2_secondary"),
+        (dict(A2, a2_secondary=[]), "a2", "a2_primary"),
+        (A2, "a3", "all:!all"),
+        ({}, None, "all:!all"),
+    ],
+)
 def test_target_groups(groups, hardware, pattern):
     assert target_groups(groups, hardware) == pattern

@@ -37,9 +37,16 @@ IP = """\
 
 def test_parse_addresses():
     assert parse_addresses(IP) == {
-        "127.0.0.1": "lo", "::1": "lo", "10.0.0.11": "enp67s0f5", "10.0.0.111": "enp67s0f5",
-        "fe80::d250:99ff:fe2a:1": "enp67s0f5", "10.1.0.11": "bond0.100", "10.8.0.6": "tun0", "fd00::b": "eth0"}
-    assert parse_addresses("") == parse_addresses("Object \"adr\" is unknown\n") == {}
+        "127.0.0.1": "lo",
+        "::1": "lo",
+        "10.0.0.11": "enp67s0f5",
+        "10.0.0.111": "enp67s0f5",
+        "fe80::d250:99ff:fe2a:1": "enp67s0f5",
+        "10.1.0.11": "bond0.100",
+        "10.8.0.6": "tun0",
+        "fd00::b": "eth0",
+    }
+    assert parse_addresses("") == parse_addresses('Object "adr" is unknown\n') == {}
 
 
 def test_network_of_this_machine():
@@ -101,21 +108,29 @@ def checkpoint(tmp_path):
     """A complete checkpoint of two shards."""
     folder = tmp_path / "MiniMax-M2.5"
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({
-        "architectures": ["MiniMaxM2ForCausalLM"], "quantization_config": {"quant_method": "fp8"}}))
+    (folder / "config.json").write_text(
+        json.dumps({"architectures": ["MiniMaxM2ForCausalLM"], "quantization_config": {"quant_method": "fp8"}})
+    )
     names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
     for name in names:
         write_shard(folder / name, {"a" + name: 10, "b" + name: 7})
-    (folder / "model.safetensors.index.json").write_text(json.dumps(
-        {"weight_map": {letter + name: name for name in names for letter in "ab"}}))
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {letter + name: name for name in names for letter in "ab"}})
+    )
     return folder
 
 
 def test_complete_checkpoint(checkpoint):
     size = sum(path.stat().st_size for path in checkpoint.glob("*.safetensors"))
     assert weights(str(checkpoint)) == {
-        "path": str(checkpoint), "exists": True, "architecture": "MiniMaxM2ForCausalLM", "quantization": "fp8",
-        "shards": 2, "bytes": size, "problems": []}
+        "path": str(checkpoint),
+        "exists": True,
+        "architecture": "MiniMaxM2ForCausalLM",
+        "quantization": "fp8",
+        "shards": 2,
+        "bytes": size,
+        "problems": [],
+    }
 
 
 def test_no_checkpoint(tmp_path):
@@ -131,31 +146,51 @@ def rewrite(name, content):
 
 
 DAMAGE = {
-    "a shard is missing": (lambda folder: (folder / SECOND).unlink(),
-                           ["1 of 2 shards of the index are missing, such as " + SECOND]),
-    "a link leads nowhere": (lambda folder: [(folder / SECOND).unlink(), (folder / SECOND).symlink_to("/nowhere")],
-                             [SECOND + ": No such file or directory"]),
-    "a shard is cut off": (lambda folder: write_shard(folder / SECOND, {"a": 10}, size=120),
-                           [SECOND + " has 120 bytes and its header says 1"]),
-    "a header is cut off": (lambda folder: write_shard(folder / SECOND, {"a": 10}, size=50),
-                            [SECOND + ": has 50 bytes and its header says 105 or more"]),
-    "a shard is too long": (lambda folder: write_shard(folder / SECOND, {"a": 10}, size=5000),
-                            [SECOND + " has 5000 bytes and its header says 1"]),
+    "a shard is missing": (
+        lambda folder: (folder / SECOND).unlink(),
+        ["1 of 2 shards of the index are missing, such as " + SECOND],
+    ),
+    "a link leads nowhere": (
+        lambda folder: [(folder / SECOND).unlink(), (folder / SECOND).symlink_to("/nowhere")],
+        [SECOND + ": No such file or directory"],
+    ),
+    "a shard is cut off": (
+        lambda folder: write_shard(folder / SECOND, {"a": 10}, size=120),
+        [SECOND + " has 120 bytes and its header says 1"],
+    ),
+    "a header is cut off": (
+        lambda folder: write_shard(folder / SECOND, {"a": 10}, size=50),
+        [SECOND + ": has 50 bytes and its header says 105 or more"],
+    ),
+    "a shard is too long": (
+        lambda folder: write_shard(folder / SECOND, {"a": 10}, size=5000),
+        [SECOND + " has 5000 bytes and its header says 1"],
+    ),
     "an empty shard": (rewrite(SECOND, b""), [SECOND + ": its header is no safetensors header"]),
-    "a page of a hub instead": (rewrite(SECOND, b"version https://git-lfs.github.com/spec/v1\noid sha256:0"),
-                                [SECOND + ": its header is no safetensors header"]),
-    "a header of another kind": (lambda folder: write_shard(folder / SECOND, {}, header=b'["a"]'),
-                                 [SECOND + ": its header is no safetensors header"]),
-    "a header that lies": (lambda folder: write_shard(folder / SECOND, {}, header=b'{"a": {"data_offsets": ["x"]}}'),
-                           [SECOND + ": its header is no safetensors header"]),
+    "a page of a hub instead": (
+        rewrite(SECOND, b"version https://git-lfs.github.com/spec/v1\noid sha256:0"),
+        [SECOND + ": its header is no safetensors header"],
+    ),
+    "a header of another kind": (
+        lambda folder: write_shard(folder / SECOND, {}, header=b'["a"]'),
+        [SECOND + ": its header is no safetensors header"],
+    ),
+    "a header that lies": (
+        lambda folder: write_shard(folder / SECOND, {}, header=b'{"a": {"data_offsets": ["x"]}}'),
+        [SECOND + ": its header is no safetensors header"],
+    ),
     "no config": (lambda folder: (folder / "config.json").unlink(), ["config.json: No such file or directory"]),
     "a broken config": (rewrite("config.json", b"{"), ["config.json: no JSON"]),
     "a config that is a list": (rewrite("config.json", b"[]"), ["config.json: no JSON object"]),
     "a broken index": (rewrite("model.safetensors.index.json", b"{"), ["model.safetensors.index.json: no JSON"]),
-    "an index without shards": (rewrite("model.safetensors.index.json", b'{"weight_map": {}}'),
-                                ["model.safetensors.index.json names no shard"]),
-    "an index of another kind": (rewrite("model.safetensors.index.json", b'{"weight_map": ["a"]}'),
-                                 ["model.safetensors.index.json names no shard"]),
+    "an index without shards": (
+        rewrite("model.safetensors.index.json", b'{"weight_map": {}}'),
+        ["model.safetensors.index.json names no shard"],
+    ),
+    "an index of another kind": (
+        rewrite("model.safetensors.index.json", b'{"weight_map": ["a"]}'),
+        ["model.safetensors.index.json names no shard"],
+    ),
     "only small files": (lambda folder: [path.unlink() for path in folder.glob("model*")], ["no *.safetensors file"]),
 }
 
@@ -168,8 +203,9 @@ def test_damaged_checkpoint(case, checkpoint):
     assert len(seen) == len(problems) and all(map(str.startswith, seen, problems)), seen
 
 
-@pytest.mark.parametrize("config", [
-    b'{"architectures": "x"}', b'{"architectures": []}', b'{"quantization_config": "fp8"}'])
+@pytest.mark.parametrize(
+    "config", [b'{"architectures": "x"}', b'{"architectures": []}', b'{"quantization_config": "fp8"}']
+)
 def test_an_odd_config_is_read_as_far_as_it_goes(config, checkpoint):
     (checkpoint / "config.json").write_bytes(config)
     seen = weights(str(checkpoint))

@@ -13,8 +13,10 @@ NAME = TOOL["function"]["name"]
 
 
 def completion(content="Hello", tokens=3, reason="stop", **message):
-    return {"choices": [{"message": dict(role="assistant", content=content, **message), "finish_reason": reason}],
-            "usage": {"completion_tokens": tokens}}
+    return {
+        "choices": [{"message": dict(role="assistant", content=content, **message), "finish_reason": reason}],
+        "usage": {"completion_tokens": tokens},
+    }
 
 
 def call(name=NAME):
@@ -131,17 +133,21 @@ def test_an_api_key_is_sent():
 def test_a_model_that_declines_is_made_to_call():
     def answer(path, body):
         return 200, completion("It rains.") if body["tool_choice"] == "auto" else call()
+
     found, asked = ask("tool_call", answer)
     assert found["verdict"] == "pass"
     assert found["seen"] == "left to the model: no call; demanded: called " + NAME
     assert [body["tool_choice"] for _path, body, _headers in asked] == [
-        "auto", {"type": "function", "function": {"name": NAME}}]
+        "auto",
+        {"type": "function", "function": {"name": NAME}},
+    ]
     assert all(body["tools"] == [TOOL] for _path, body, _headers in asked)
 
 
 def test_an_error_after_a_declined_call_fails():
     found, _asked = ask(
-        "tool_call", lambda path, body: (200, completion("No.")) if body["tool_choice"] == "auto" else (500, b"died"))
+        "tool_call", lambda path, body: (200, completion("No.")) if body["tool_choice"] == "auto" else (500, b"died")
+    )
     assert (found["verdict"], found["seen"]) == ("fail", "left to the model: no call; demanded: HTTP 500: died")
 
 

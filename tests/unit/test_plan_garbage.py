@@ -16,24 +16,48 @@ RECIPE = yaml.safe_load((filters.RECIPES / "minimax_m2_5.yml").read_text())
 RELEASES = [release["name"] for release in filters.releases()["vllm_releases"]]
 
 scalars = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.dates(), st.binary(max_size=4),
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.dates(),
+    st.binary(max_size=4),
     st.sampled_from(["port", "tensor-parallel-size", "data_parallel_size", "HCCL_IF_BASE_PORT", "mounts", "²", "\0"]),
 )
-garbage = st.recursive(scalars, lambda inner: st.one_of(
-    st.lists(inner, max_size=3),
-    st.dictionaries(st.one_of(st.text(max_size=6), st.integers(), st.none(), scalars.filter(lambda one: one == one)),
-                    inner, max_size=3),
-), max_leaves=6)
+garbage = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.one_of(st.text(max_size=6), st.integers(), st.none(), scalars.filter(lambda one: one == one)),
+            inner,
+            max_size=3,
+        ),
+    ),
+    max_leaves=6,
+)
 KEYS = {
-    "args": ["port", "tensor-parallel-size", "data-parallel-size", "host", "served-model-name", "additional-config",
-             "speculative_config", "prefill-context-parallel-size", "enable-expert-parallel", "hf-token"],
+    "args": [
+        "port",
+        "tensor-parallel-size",
+        "data-parallel-size",
+        "host",
+        "served-model-name",
+        "additional-config",
+        "speculative_config",
+        "prefill-context-parallel-size",
+        "enable-expert-parallel",
+        "hf-token",
+    ],
     "env": ["HCCL_IF_BASE_PORT", "VLLM_ASCEND_ENABLE_FLASHCOMM1", "LD_PRELOAD", "X"],
     "container": ["name", "shm_size", "mounts", "privileged", "user", "init", "restart"],
 }
 # Keys that reach into the code, with garbage as their values.
 deep = st.one_of(
-    st.fixed_dictionaries({}, optional={
-        key: st.dictionaries(st.sampled_from(names), garbage, max_size=3) for key, names in KEYS.items()}),
+    st.fixed_dictionaries(
+        {}, optional={key: st.dictionaries(st.sampled_from(names), garbage, max_size=3) for key, names in KEYS.items()}
+    ),
     st.fixed_dictionaries({}, optional={key: garbage for key in SETTINGS if key != "name"}),
 )
 
@@ -84,8 +108,11 @@ def test_garbage_in_a_recipe(data):
         del inner[path[-1]]
     errors = recipe_errors(recipe, RELEASES)
     if not errors:
-        nodes = [dict(entry, settings=dict(entry["settings"], recipe=recipe)) for entry in a3(
-            scenarios=data.draw(st.sampled_from([[], ["profiling"], ["long_context"]]))) + a2(replica="other")]
+        nodes = [
+            dict(entry, settings=dict(entry["settings"], recipe=recipe))
+            for entry in a3(scenarios=data.draw(st.sampled_from([[], ["profiling"], ["long_context"]])))
+            + a2(replica="other")
+        ]
         plan_text(_plan.plan(nodes, filters.releases()))
 
 
@@ -107,18 +134,28 @@ RECIPES = {
     "not text": (b"\xff\xfe\x00", "cannot be read: "),
     "no release": (without("release"), "lacks release; wanted a text."),
     "no first": (without("releases"), "lacks releases.first; wanted a text."),
-    "no shm_size": (without("deployments.a3.container.shm_size"),
-                    "lacks deployments.a3.container.shm_size; wanted a text."),
+    "no shm_size": (
+        without("deployments.a3.container.shm_size"),
+        "lacks deployments.a3.container.shm_size; wanted a text.",
+    ),
     "no directory": (without("checkpoints.fp8.directory"), "lacks checkpoints.fp8.directory; wanted a text."),
-    "no hardware": (without("scenarios.profiling.hardware"), "lacks scenarios.profiling.hardware; wanted a list of "
-    "texts."),
+    "no hardware": (
+        without("scenarios.profiling.hardware"),
+        "lacks scenarios.profiling.hardware; wanted a list of texts.",
+    ),
     "no deployments": (without("deployments"), "lacks deployments; wanted a mapping with at least one entry."),
-    "args a list": (yaml.safe_dump(dict(RECIPE, scenarios={"x": {"hardware": ["a3"], "args": ["y"]}})),
-                    'has scenarios.x.args as ["y"]; wanted a mapping of names to values.'),
-    "chips a word": (yaml.safe_dump(dict(RECIPE, deployments={"a3": dict(RECIPE["deployments"]["a3"], chips="all")})),
-                     'has deployments.a3.chips as "all"; wanted a whole number from 1.'),
-    "unheard-of release": (yaml.safe_dump(dict(RECIPE, releases={"first": "v0.1", "last": "v0.23.0"})),
-                           'has releases.first as "v0.1"; known vllm-ascend releases are ' + ", ".join(RELEASES) + "."),
+    "args a list": (
+        yaml.safe_dump(dict(RECIPE, scenarios={"x": {"hardware": ["a3"], "args": ["y"]}})),
+        'has scenarios.x.args as ["y"]; wanted a mapping of names to values.',
+    ),
+    "chips a word": (
+        yaml.safe_dump(dict(RECIPE, deployments={"a3": dict(RECIPE["deployments"]["a3"], chips="all")})),
+        'has deployments.a3.chips as "all"; wanted a whole number from 1.',
+    ),
+    "unheard-of release": (
+        yaml.safe_dump(dict(RECIPE, releases={"first": "v0.1", "last": "v0.23.0"})),
+        'has releases.first as "v0.1"; known vllm-ascend releases are ' + ", ".join(RELEASES) + ".",
+    ),
 }
 
 
@@ -144,7 +181,8 @@ def test_a_recipe_for_other_hardware(tmp_path):
     path.write_text(yaml.safe_dump(dict(RECIPE, deployments={"a3": RECIPE["deployments"]["a3"]})))
     assert filters.plan(a2(name=str(path)))["errors"] == [
         "replica default: the recipe MiniMax-M2.5 has no deployment for a2; it has a3. Choose another recipe with "
-        "vllm_recipe_name."]
+        "vllm_recipe_name."
+    ]
 
 
 def test_every_recipe_of_the_collection_has_the_wanted_form():
@@ -155,6 +193,7 @@ def test_every_recipe_of_the_collection_has_the_wanted_form():
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b", "/etc", "minimax_m25"])
 def test_a_recipe_that_is_not_there(name):
     errors = filters.plan(a3(name=name))["errors"]
-    assert len(errors) == 1 and errors[0].startswith("node a3-node1: vllm_recipe_name is '" + name + "'; wanted one "
-        "of ")
+    assert len(errors) == 1 and errors[0].startswith(
+        "node a3-node1: vllm_recipe_name is '" + name + "'; wanted one of "
+    )
     assert ("Did you mean 'minimax_m2_5'?" in errors[0]) == (name == "minimax_m25")

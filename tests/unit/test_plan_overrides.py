@@ -53,7 +53,10 @@ def test_a_mapping_is_merged_and_the_recipes_spelling_and_place_stay():
     before, after = (options(planned(a3(args=args))[0]["argv"]) for args in ({}, over))
     assert list(before) == list(after)
     assert json.loads(after["--speculative_config"]) == {
-        "method": "eagle3", "model": "/mnt/sfs_turbo/.cache/Eagle3", "num_speculative_tokens": 1}
+        "method": "eagle3",
+        "model": "/mnt/sfs_turbo/.cache/Eagle3",
+        "num_speculative_tokens": 1,
+    }
     assert json.loads(after["--additional-config"]) == {"enable_cpu_binding": True, "x": [1]}
 
 
@@ -80,7 +83,8 @@ def test_checkpoint_and_weights_dir():
     assert seen["argv"][2] == "/data/models/MiniMax-M2.5"
     assert "--quantization" not in options(seen["argv"])
     assert {"source": "/data/models", "target": "/data/models", "read_only": True, "optional": False} in (
-        seen["container"]["mounts"])
+        seen["container"]["mounts"]
+    )
 
 
 def test_the_first_of_several_served_names_is_asked():
@@ -109,16 +113,22 @@ def test_container(over, key, wanted):
 
 MOUNT = (
     "node a3-node1: vllm_recipe_container.mounts holds {0}; wanted {{source: /path, target: /path, read_only: "
-    "true|false}}.")
+    "true|false}}."
+)
 BAD_CONTAINER = [
-    ({"nam": "x"}, "vllm_recipe_container holds 'nam'; known are name, shm_size, privileged, restart, user, "
-                   "log_max_size, log_max_file, init, mounts. Did you mean 'name'?"),
+    (
+        {"nam": "x"},
+        "vllm_recipe_container holds 'nam'; known are name, shm_size, privileged, restart, user, "
+        "log_max_size, log_max_file, init, mounts. Did you mean 'name'?",
+    ),
     ({"name": "a b"}, "vllm_recipe_container.name is 'a b'; wanted letters, digits, '_', '.' and '-'."),
     ({"name": "ab\n"}, "vllm_recipe_container.name is 'ab\n'; wanted letters, digits, '_', '.' and '-'."),
     ({"name": None}, "vllm_recipe_container.name is null; wanted letters, digits, '_', '.' and '-'."),
     ({"shm_size": "lots"}, "vllm_recipe_container.shm_size is 'lots'; wanted a size such as 16g."),
-    ({"restart": False}, "vllm_recipe_container.restart is false; wanted 'no', always, unless-stopped or "
-        "on-failure:N."),
+    (
+        {"restart": False},
+        "vllm_recipe_container.restart is false; wanted 'no', always, unless-stopped or on-failure:N.",
+    ),
     ({"privileged": "maybe"}, 'vllm_recipe_container.privileged is "maybe"; wanted true or false.'),
     ({"user": "a b"}, "vllm_recipe_container.user is 'a b'; wanted a user or user:group."),
     ({"log_max_file": 0}, "vllm_recipe_container.log_max_file is 0; wanted a whole number from 1."),
@@ -128,8 +138,10 @@ BAD_CONTAINER = [
     ({"mounts": [{"source": "/x", "target": "y"}]}, MOUNT.format('{"source": "/x", "target": "y"}')),
     ({"mounts": [{"source": "/a,b"}]}, MOUNT.format('{"source": "/a,b"}')),
     ({"mounts": [{"source": "/x", "readonly": True}]}, MOUNT.format('{"readonly": true, "source": "/x"}')),
-    ({"mounts": [{"source": "/x", "target": "/etc/hccn.conf"}]},
-     "node a3-node1: two mounts have the target /etc/hccn.conf; wanted one. Correct vllm_recipe_container.mounts."),
+    (
+        {"mounts": [{"source": "/x", "target": "/etc/hccn.conf"}]},
+        "node a3-node1: two mounts have the target /etc/hccn.conf; wanted one. Correct vllm_recipe_container.mounts.",
+    ),
 ]
 
 
@@ -143,15 +155,19 @@ def test_mounts_are_added_and_may_be_written():
     mounts = planned(a3(container={"mounts": given}))[0]["container"]["mounts"]
     assert mounts[-3:-1] == [
         {"source": "/in", "target": "/in", "read_only": True, "optional": False},
-        {"source": "/out", "target": "/o", "read_only": False, "optional": False, "create": True}]
+        {"source": "/out", "target": "/o", "read_only": False, "optional": False, "create": True},
+    ]
     assert [mount["target"] for mount in mounts if mount["target"] == "/etc/hccn.conf"] == ["/etc/hccn.conf"]
 
 
-@pytest.mark.parametrize("settings, image", [
-    ({}, "quay.io/ascend/vllm-ascend:v0.20.2rc1-a3"),
-    ({"image_os": "openeuler", "release": "v0.26.0rc1"}, "quay.io/ascend/vllm-ascend:v0.26.0rc1-a3-openeuler"),
-    ({"image_prefix": "m.daocloud.io/"}, "m.daocloud.io/quay.io/ascend/vllm-ascend:v0.20.2rc1-a3"),
-])
+@pytest.mark.parametrize(
+    "settings, image",
+    [
+        ({}, "quay.io/ascend/vllm-ascend:v0.20.2rc1-a3"),
+        ({"image_os": "openeuler", "release": "v0.26.0rc1"}, "quay.io/ascend/vllm-ascend:v0.26.0rc1-a3-openeuler"),
+        ({"image_prefix": "m.daocloud.io/"}, "m.daocloud.io/quay.io/ascend/vllm-ascend:v0.20.2rc1-a3"),
+    ],
+)
 def test_image(settings, image):
     assert planned(a3(**settings))[0]["container"]["image"] == image
 
@@ -168,7 +184,8 @@ def test_a2_nodes_of_16_chips():
 
 def test_chips_that_are_left_over_are_a_warning():
     assert plan(a2(chips=16))["warnings"] == [
-        "replica default: node a2-node{0}: 8 of 16 chips are used.".format(number) for number in (1, 2)]
+        "replica default: node a2-node{0}: 8 of 16 chips are used.".format(number) for number in (1, 2)
+    ]
 
 
 def test_explicit_devices_are_numbered_anew_inside_the_container():
@@ -178,10 +195,15 @@ def test_explicit_devices_are_numbered_anew_inside_the_container():
 
 
 def test_three_a2_nodes_have_three_ranks():
-    seen = planned(a2(args={"data-parallel-size": 3})
-                   + [node("a2-node3", "a2_secondary", "10.0.0.13", args={"data-parallel-size": 3})])
+    seen = planned(
+        a2(args={"data-parallel-size": 3})
+        + [node("a2-node3", "a2_secondary", "10.0.0.13", args={"data-parallel-size": 3})]
+    )
     assert [(entry["host"], entry["ranks"]) for entry in seen] == [
-        ("a2-node1", [0, 0, 3]), ("a2-node2", [1, 1, 3]), ("a2-node3", [2, 2, 3])]
+        ("a2-node1", [0, 0, 3]),
+        ("a2-node2", [1, 1, 3]),
+        ("a2-node3", [2, 2, 3]),
+    ]
     assert [options(entry["argv"]).get("--data-parallel-start-rank") for entry in seen] == [None, "1", "2"]
     assert ["--headless" in entry["argv"] for entry in seen] == [False, True, True]
     assert {options(entry["argv"])["--data-parallel-address"] for entry in seen} == {"10.0.0.11"}
@@ -192,14 +214,22 @@ def test_the_primary_comes_first_wherever_the_inventory_has_it():
 
 
 def test_a_fleet_of_three_replicas():
-    fleet = a2(replica="chat") + [
-        node("a2-node3", "a2_primary", "10.0.0.13", replica="code"),
-        node("a2-node4", "a2_secondary", "10.0.0.14", replica="code"),
-    ] + a3(replica="long", scenarios=["long_context"])
+    fleet = (
+        a2(replica="chat")
+        + [
+            node("a2-node3", "a2_primary", "10.0.0.13", replica="code"),
+            node("a2-node4", "a2_secondary", "10.0.0.14", replica="code"),
+        ]
+        + a3(replica="long", scenarios=["long_context"])
+    )
     seen = planned(fleet)
     assert [(entry["host"], entry["replica"], entry["role"]) for entry in seen] == [
-        ("a2-node1", "chat", "primary"), ("a2-node2", "chat", "secondary"), ("a2-node3", "code", "primary"),
-        ("a2-node4", "code", "secondary"), ("a3-node1", "long", "single")]
+        ("a2-node1", "chat", "primary"),
+        ("a2-node2", "chat", "secondary"),
+        ("a2-node3", "code", "primary"),
+        ("a2-node4", "code", "secondary"),
+        ("a3-node1", "long", "single"),
+    ]
     assert seen[3]["service"]["url"] == "http://10.0.0.13:20004"
 
 

@@ -20,23 +20,32 @@ HOSTS = ["a2-node1", "a2-node2"]
 def healthy(node, npu=A2):
     """What a good node tells."""
     container = node["container"]
-    return copy.deepcopy({
-        "python": "3.10.12",
-        "root": True,
-        "network": {"interface": "eth0", "addresses": {node["address"]: "eth0", "127.0.0.1": "lo"}, "error": ""},
-        "npu": npu,
-        "driver_package": npu["driver_version"],
-        "devices": dict.fromkeys(container["devices"], True),
-        "paths": {mount["source"]: True for mount in container["mounts"]},
-        "hccn_conf": {str(chip): {"address": "192.0.2.{0}".format(chip)} for chip in range(16)},
-        "engine": {"version": "24.0.7", "error": "", "image": {"id": "sha256:0f1e2d3c4b5a69788796"}, "container": None,
-                   "foreign": False},
-        "archive": None,
-        "weights": [{"path": item["path"], "exists": True, "shards": 125, "bytes": 230e9, "problems": []}
-                    for item in node["weights"]],
-        "service_pids": [],
-        "ports": [],
-    })
+    return copy.deepcopy(
+        {
+            "python": "3.10.12",
+            "root": True,
+            "network": {"interface": "eth0", "addresses": {node["address"]: "eth0", "127.0.0.1": "lo"}, "error": ""},
+            "npu": npu,
+            "driver_package": npu["driver_version"],
+            "devices": dict.fromkeys(container["devices"], True),
+            "paths": {mount["source"]: True for mount in container["mounts"]},
+            "hccn_conf": {str(chip): {"address": "192.0.2.{0}".format(chip)} for chip in range(16)},
+            "engine": {
+                "version": "24.0.7",
+                "error": "",
+                "image": {"id": "sha256:0f1e2d3c4b5a69788796"},
+                "container": None,
+                "foreign": False,
+            },
+            "archive": None,
+            "weights": [
+                {"path": item["path"], "exists": True, "shards": 125, "bytes": 230e9, "problems": []}
+                for item in node["weights"]
+            ],
+            "service_pids": [],
+            "ports": [],
+        }
+    )
 
 
 def judged(change=None, host="a2-node1", nodes=NODES, npu=A2, **options):
@@ -60,9 +69,22 @@ def test_a_healthy_pair_passes_everything():
     for host in HOSTS:
         verdicts = judged(host=host, min_driver="24.1.rc1")
         assert {check["verdict"] for check in verdicts.values()} == {"pass"}, verdicts
-    assert {"node.reachable", "node.rights", "network.address", "npu.count", "npu.devices", "driver.files",
-            "fabric.hccn_conf", "port.hccl", "engine.running", "image.available", "container.name", "weights.served",
-            "replica.driver", "replica.image"} <= set(verdicts)
+    assert {
+        "node.reachable",
+        "node.rights",
+        "network.address",
+        "npu.count",
+        "npu.devices",
+        "driver.files",
+        "fabric.hccn_conf",
+        "port.hccl",
+        "engine.running",
+        "image.available",
+        "container.name",
+        "weights.served",
+        "replica.driver",
+        "replica.image",
+    } <= set(verdicts)
     assert "port.api" not in verdicts and {"port.api", "port.rpc"} <= set(judged())
 
 
@@ -83,6 +105,7 @@ def put(*path_and_value):
         for key in path:
             inner = inner[key]
         inner[last] = copy.deepcopy(value)
+
     return change
 
 
@@ -92,8 +115,10 @@ def listener(port, pid=4711, name="nginx: master", own=False):
 
 def chip(key, value):
     """A change: something of the chip of NPU 3."""
+
     def change(facts):
         facts["a2-node1"]["npu"]["devices"][3][key] = value
+
     return change
 
 
@@ -107,10 +132,20 @@ BUSY = [{"pid": 78617, "name": "VLLM::EngineCore", "memory_mb": 50000}]
 BROKEN = [
     (put("root", False), "node.rights", "fail", "an ordinary user", "ansible_become"),
     (put("network", "interface", None), "network.address", "fail", "has 10.0.0.11 (eth0)", "vllm_recipe_address"),
-    (put("network", {"interface": None, "addresses": {"127.0.0.1": "lo", "fe80::1": "eth0"}, "error": ""}),
-     "network.address", "fail", "the node has no address", "10.0.0.11"),
-    (put("network", {"interface": None, "addresses": {}, "error": "no command ip"}), "network.address", "unknown",
-     "no command ip", "iproute"),
+    (
+        put("network", {"interface": None, "addresses": {"127.0.0.1": "lo", "fe80::1": "eth0"}, "error": ""}),
+        "network.address",
+        "fail",
+        "the node has no address",
+        "10.0.0.11",
+    ),
+    (
+        put("network", {"interface": None, "addresses": {}, "error": "no command ip"}),
+        "network.address",
+        "unknown",
+        "no command ip",
+        "iproute",
+    ),
     (put("npu", explain_failure(187, "")), "npu.tool", "fail", "driver", ""),
     (put("npu", explain_failure(187, "")), "npu.count", "unknown", "no table", "npu.tool"),
     (lose_a_chip, "npu.count", "fail", "7 chips", "lspci"),
@@ -127,11 +162,21 @@ BROKEN = [
     (put("paths", "/usr/local/dcmi", False), "driver.files", "warn", "missing: /usr/local/dcmi", "--full"),
     (put("paths", {}), "driver.files", "fail", "/usr/local/Ascend/driver/lib64", "--full"),
     (put("hccn_conf", None), "fabric.hccn_conf", "fail", "no readable /etc/hccn.conf", "hccn_tool"),
-    (put("hccn_conf", {"0": {"address": "192.0.2.1"}, "1": {}}), "fabric.hccn_conf", "fail", "1 chips with an address",
-     "hccn_tool"),
+    (
+        put("hccn_conf", {"0": {"address": "192.0.2.1"}, "1": {}}),
+        "fabric.hccn_conf",
+        "fail",
+        "1 chips with an address",
+        "hccn_tool",
+    ),
     (put("ports", listener(20004)), "port.api", "fail", "20004 taken by pid 4711 (nginx: master)", "vllm_recipe_args"),
-    (put("ports", listener(2347, None, None)), "port.rpc", "fail", "2347 taken by an unknown process",
-     "data-parallel-rpc-port"),
+    (
+        put("ports", listener(2347, None, None)),
+        "port.rpc",
+        "fail",
+        "2347 taken by an unknown process",
+        "data-parallel-rpc-port",
+    ),
     (put("ports", listener(60007)), "port.hccl", "fail", "60007 taken by pid 4711", "HCCL_IF_BASE_PORT"),
     (put("ports", None), "port.api", "unknown", "does not tell", "ss -ltnp"),
     (put("engine", "error", "Cannot connect"), "engine.running", "fail", "Cannot connect", "systemctl status docker"),
@@ -142,11 +187,20 @@ BROKEN = [
     (put("weights", 0, "exists", False), "weights.served", "fail", "no directory " + WEIGHTS, "vllm_recipe_weights"),
     (put("weights", 0, "problems", ["a", "b", "c", "d"]), "weights.served", "fail", "a; b; c", "not complete"),
     (put("weights", []), "weights.served", "unknown", "did not tell", "MiniMax-M2.5"),
-    (put("npu", "driver_version", "25.0.0"), "replica.driver", "fail", "a2-node1: 25.0.0, a2-node2: 24.1.rc1.b030",
-     "same driver"),
-    (put("engine", "image", {"id": "sha256:ffff2d3c4b5a6978"}), "replica.image", "fail", "a2-node1: "
-        "sha256:ffff2d3c4b5a",
-     "docker rmi"),
+    (
+        put("npu", "driver_version", "25.0.0"),
+        "replica.driver",
+        "fail",
+        "a2-node1: 25.0.0, a2-node2: 24.1.rc1.b030",
+        "same driver",
+    ),
+    (
+        put("engine", "image", {"id": "sha256:ffff2d3c4b5a6978"}),
+        "replica.image",
+        "fail",
+        "a2-node1: sha256:ffff2d3c4b5a",
+        "docker rmi",
+    ),
 ]
 
 
@@ -170,7 +224,9 @@ def test_archive_takes_the_place_of_the_image():
         def both(facts):
             for fact in facts.values():
                 fact["engine"]["image"], fact["archive"] = None, archive
+
         return both
+
     assert judged(change(True))["image.available"]["verdict"] == "pass"
     assert judged(change(False))["image.available"]["verdict"] == "fail"
     assert judged(change(True))["replica.image"]["verdict"] == "skipped"
@@ -201,6 +257,7 @@ def test_its_own_running_service_is_no_fault(memory, hbm):
             fact["engine"]["container"] = {"id": "c0ffee", "running": True}
             for device in fact["npu"]["devices"]:
                 device.update(processes=[process], hbm_used_mb=58000)
+
     verdicts = judged(running, min_driver="24.1.rc1")
     assert verdicts.pop("npu.idle.hbm")["verdict"] == hbm
     assert {check["verdict"] for check in verdicts.values()} == {"pass"}
@@ -218,6 +275,7 @@ def test_hccn_conf_matters_less_on_a_single_node():
 def test_unreachable_node(told):
     def change(facts):
         facts["a2-node1"] = told
+
     first, second = judged(change), judged(change, host="a2-node2")
     assert set(first) == {"node.reachable", "replica.driver", "replica.image"}
     assert first["node.reachable"]["verdict"] == "fail"
@@ -241,7 +299,8 @@ def test_summary_text_and_what_stops():
     assert stopping(seen, ["fail", "unknown"]) == []
     assert stopping(seen, ["warn"]) == [
         "a2-node1: driver.files is warn: seen missing: /usr/local/dcmi; wanted the driver's files that the container "
-        "shares. Install the driver, or reinstall it with --full. What is missing is left out of the container."]
+        "shares. Install the driver, or reinstall it with --full. What is missing is left out of the container."
+    ]
     lines = text(seen).splitlines()
     assert lines[0] == "a2-node1 (replica default)" and "a2-node2 (replica default)" in lines
     bad = lines.index("  warn    driver.files          missing: /usr/local/dcmi")

@@ -11,13 +11,22 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils import _render
 from test_plan import CASES, a2, a3
 
 ODD = {
-    "PLAIN": "1", "EMPTY": "", "SPACES": "  two  words ", "QUOTE": "it's \"quoted\"", "DOLLAR": "$HOME $(date) `date`",
-    "BACKSLASH": "a\\nb\\", "LINES": "one\ntwo\n", "GLOB": "*;&|#<>", "UNICODE": "größe 昇腾", "JSON": '{"a": ["b c"]}',
+    "PLAIN": "1",
+    "EMPTY": "",
+    "SPACES": "  two  words ",
+    "QUOTE": 'it\'s "quoted"',
+    "DOLLAR": "$HOME $(date) `date`",
+    "BACKSLASH": "a\\nb\\",
+    "LINES": "one\ntwo\n",
+    "GLOB": "*;&|#<>",
+    "UNICODE": "größe 昇腾",
+    "JSON": '{"a": ["b c"]}',
     "EQUALS": "a=b",
 }
 ARGS = {
     "additional-config": {"text": "it's a $HOME `x`", "nested": {"list": [1, None, True]}},
-    "chat-template": "a \"b\" {{ messages }}\nline two", "allowed-origins": ["*", "http://a b"],
+    "chat-template": 'a "b" {{ messages }}\nline two',
+    "allowed-origins": ["*", "http://a b"],
 }
 FAKE_VLLM = """#!{python}
 import json, os, sys
@@ -43,7 +52,7 @@ def launch(node, tmp_path, libraries=None, **environ):
     """Run the launch script with a fake vllm; return what it was given, and what bash said."""
     script = lay(node, tmp_path)
     if libraries is not None:  # the places where jemalloc is looked for
-        for number, place in enumerate(('/usr/lib/$(uname -m)-linux-gnu/', '/usr/lib64/')):
+        for number, place in enumerate(("/usr/lib/$(uname -m)-linux-gnu/", "/usr/lib64/")):
             script.write_text(script.read_text().replace(place, "{0}/{1}/".format(tmp_path, number)))
         for number in libraries:
             (tmp_path / str(number)).mkdir()
@@ -53,8 +62,13 @@ def launch(node, tmp_path, libraries=None, **environ):
     fake.write_text(FAKE_VLLM.format(python=shutil.which("python3"), out=str(tmp_path / "seen.json")))
     fake.chmod(0o755)
     path = "{0}:{1}".format(tmp_path / "bin", os.environ["PATH"])
-    ran = subprocess.run(["bash", str(script)], capture_output=True, text=True, timeout=20,
-                         env=dict({"PATH": path, "HOME": "/root"}, **environ))
+    ran = subprocess.run(
+        ["bash", str(script)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        env=dict({"PATH": path, "HOME": "/root"}, **environ),
+    )
     assert ran.returncode == 0, ran.stderr
     return json.loads((tmp_path / "seen.json").read_text()), ran.stderr
 
@@ -88,7 +102,7 @@ def test_odd_arguments_and_values_arrive_unharmed(tmp_path):
     position = seen["argv"].index("--additional-config")
     assert json.loads(seen["argv"][position + 1]) == dict(ARGS["additional-config"], enable_cpu_binding=True)
     position = seen["argv"].index("--allowed-origins")
-    assert seen["argv"][position + 1:position + 3] == ARGS["allowed-origins"]
+    assert seen["argv"][position + 1 : position + 3] == ARGS["allowed-origins"]
     assert {name: seen["env"][name] for name in ODD} == ODD
 
 
@@ -123,7 +137,7 @@ def test_without_jemalloc_nothing_is_said_of_it(tmp_path):
 
 def test_the_drivers_libraries_come_first_where_there_is_a_driver(tmp_path):
     script = _render.launch_script(plan(a3())["nodes"][0]).replace("/usr/local/Ascend/driver/lib64", str(tmp_path))
-    head = script[:script.index("set -eu")] + 'echo "$LD_LIBRARY_PATH"'
+    head = script[: script.index("set -eu")] + 'echo "$LD_LIBRARY_PATH"'
     for before, wanted in (("", "{0}/common:{0}/driver:{0}"), ("/x", "{0}/common:{0}/driver:{0}:/x")):
         said = subprocess.check_output(["bash", "-c", head], text=True, env={"LD_LIBRARY_PATH": before})
         assert said.strip() == wanted.format(tmp_path)
@@ -141,7 +155,8 @@ def test_without_an_interface(nic):
     with pytest.raises(ValueError) as caught:
         _render.environment_file(node, nic)
     assert str(caught.value) == (
-        "node a2-node1: no interface is known that carries 10.0.0.11; see network.address of the preflight.")
+        "node a2-node1: no interface is known that carries 10.0.0.11; see network.address of the preflight."
+    )
     assert "HCCL_BUFFSIZE=1024\n" in _render.environment_file(plan(a3())["nodes"][0], nic)  # names no interface
 
 
@@ -176,5 +191,6 @@ def test_plan_text_shows_all_that_runs():
 
 
 def test_plan_text_ends_with_the_warnings():
-    assert _render.plan_text(plan(a2(chips=16))).endswith("warning: replica default: node a2-node2: 8 of 16 chips are "
-        "used.")
+    assert _render.plan_text(plan(a2(chips=16))).endswith(
+        "warning: replica default: node a2-node2: 8 of 16 chips are used."
+    )

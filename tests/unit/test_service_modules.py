@@ -44,11 +44,20 @@ def probe(**arguments):
 
 def test_a_model_that_answers_is_ready(docker):
     with serving(lively) as (url, asked):
-        seen = probe(name=NAME, started_at=STARTED, url=url, model="m", engine=docker.path,
-                     checks=["models", "chat", "tool_call"])
+        seen = probe(
+            name=NAME,
+            started_at=STARTED,
+            url=url,
+            model="m",
+            engine=docker.path,
+            checks=["models", "chat", "tool_call"],
+        )
     assert (seen["state"], seen["answer"]) == ("ready", "I am MiniMax.")
     assert [(verdict["id"], verdict["verdict"]) for verdict in seen["verdicts"]] == [
-        ("service.models", "pass"), ("service.chat", "pass"), ("service.tool_call", "pass")]
+        ("service.models", "pass"),
+        ("service.chat", "pass"),
+        ("service.tool_call", "pass"),
+    ]
     assert seen["container"]["running"] and len(asked) == 3
 
 
@@ -61,6 +70,7 @@ def test_the_first_failed_proof_ends_the_asking():
 def test_health_alone_is_not_ready(docker):
     def orphan(path, body):
         return (200, {"data": [{"id": "m"}]}) if path in ("/v1/models", "/health") else (500, b"EngineDeadError")
+
     with serving(orphan) as (url, _asked):
         seen = probe(name=NAME, url=url, model="m", engine=docker.path)
     assert (seen["state"], seen["verdicts"][-1]["seen"]) == ("waiting", "HTTP 500: EngineDeadError")
@@ -72,6 +82,7 @@ def test_it_asks_again_until_the_model_answers():
 
     def slow(path, body):
         return lively(path, body) if time.monotonic() - begin > 2 else (503, b"starting")
+
     with serving(slow) as (url, asked):
         seen = probe(url=url, model="m", seconds=20)
     assert seen["state"] == "ready" and len(asked) > 3 and time.monotonic() - begin < 10
@@ -106,12 +117,22 @@ def test_a_secondary_waits_until_it_is_told(docker):
 def test_without_an_engine(docker):
     assert probe(name=NAME, engine="/nowhere/docker")["msg"].startswith("there is no command '/nowhere/docker'")
     assert probe(url="http://127.0.0.1:9")["msg"] == (
-        "url is 'http://127.0.0.1:9' and model is ''; wanted both, or neither.")
+        "url is 'http://127.0.0.1:9' and model is ''; wanted both, or neither."
+    )
 
 
-@pytest.mark.parametrize("status, dead", [
-    ("running", False), ("paused", False), ("created", True), ("exited", True), ("dead", True), ("restarting", True),
-    ("removing", True)])
+@pytest.mark.parametrize(
+    "status, dead",
+    [
+        ("running", False),
+        ("paused", False),
+        ("created", True),
+        ("exited", True),
+        ("dead", True),
+        ("restarting", True),
+        ("removing", True),
+    ],
+)
 def test_is_dead(status, dead):
     assert is_dead({"status": status, "started_at": 100}, 100) is dead
     assert is_dead({"status": status, "started_at": None}, 0) is dead
@@ -120,8 +141,10 @@ def test_is_dead(status, dead):
 
 # -- vllm_files -----------------------------------------------------------------------------------------------------
 
-FILES = [{"name": "launch.sh", "content": "exec vllm größe\n", "mode": "0755"},
-         {"name": "service.env", "content": "A='1'\n", "mode": "0600"}]
+FILES = [
+    {"name": "launch.sh", "content": "exec vllm größe\n", "mode": "0755"},
+    {"name": "service.env", "content": "A='1'\n", "mode": "0600"},
+]
 
 
 def files(path, given=FILES, **options):
@@ -133,7 +156,9 @@ def test_files_are_written_once(tmp_path):
     first = files(folder)
     assert (first["changed"], first["written"]) == (True, ["launch.sh", "service.env"])
     assert {path.name: (path.read_text(), path.stat().st_mode & 0o777) for path in folder.iterdir()} == {
-        "launch.sh": ("exec vllm größe\n", 0o755), "service.env": ("A='1'\n", 0o600)}
+        "launch.sh": ("exec vllm größe\n", 0o755),
+        "service.env": ("A='1'\n", 0o600),
+    }
     again = files(folder)
     assert (again["changed"], again["written"]) == (False, [])
 
@@ -142,9 +167,14 @@ def test_a_changed_file_or_mode_is_put_right_and_others_are_left_alone(tmp_path)
     files(tmp_path)
     (tmp_path / "other").write_text("mine")
     (tmp_path / "launch.sh").write_text("rm -rf")
-    assert files(tmp_path, diff=True)["diff"] == [{
-        "before": "rm -rf", "after": FILES[0]["content"], "before_header": str(tmp_path / "launch.sh"),
-        "after_header": str(tmp_path / "launch.sh")}]
+    assert files(tmp_path, diff=True)["diff"] == [
+        {
+            "before": "rm -rf",
+            "after": FILES[0]["content"],
+            "before_header": str(tmp_path / "launch.sh"),
+            "after_header": str(tmp_path / "launch.sh"),
+        }
+    ]
     (tmp_path / "service.env").chmod(0o644)
     assert files(tmp_path)["written"] == ["service.env"]
     assert (tmp_path / "service.env").stat().st_mode & 0o777 == 0o600
@@ -159,12 +189,15 @@ def test_check_mode_writes_nothing(tmp_path):
     assert files(tmp_path / "new", check=True)["changed"] is False
 
 
-@pytest.mark.parametrize("given, said", [
-    ([{"name": "../x", "content": "", "mode": "0600"}], "the name '../x' is no plain file name"),
-    ([{"name": "", "content": "", "mode": "0600"}], "the name '' is no plain file name"),
-    ([{"name": "x", "content": "", "mode": "rw"}], "the mode 'rw' of x is no octal number such as 0644"),
-    ([{"name": "x", "content": "", "mode": "9"}], "the mode '9' of x is no octal number such as 0644"),
-])
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ([{"name": "../x", "content": "", "mode": "0600"}], "the name '../x' is no plain file name"),
+        ([{"name": "", "content": "", "mode": "0600"}], "the name '' is no plain file name"),
+        ([{"name": "x", "content": "", "mode": "rw"}], "the mode 'rw' of x is no octal number such as 0644"),
+        ([{"name": "x", "content": "", "mode": "9"}], "the mode '9' of x is no octal number such as 0644"),
+    ],
+)
 def test_bad_files(given, said, tmp_path):
     assert files(tmp_path / "folder", given)["msg"].startswith(said)
     assert list(tmp_path.iterdir()) == []

@@ -15,8 +15,10 @@ ROLES = {path.name: path for path in sorted((ROOT / "roles").iterdir()) if path.
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
 PACKAGE = "ansible_collections.ascend_ops.vllm.plugins."
 YAML_FILES = [
-    path for folder in ("roles", "playbooks", "inventories", "lab/inventories", "molecule")
-    for path in sorted((ROOT / folder).rglob("*.yml")) if "collections" not in path.relative_to(ROOT).parts
+    path
+    for folder in ("roles", "playbooks", "inventories", "lab/inventories", "molecule")
+    for path in sorted((ROOT / folder).rglob("*.yml"))
+    if "collections" not in path.relative_to(ROOT).parts
 ] + sorted((ROOT / "lab").glob("*.yml"))
 INPUT = re.compile(r"(?<![\w.])(?:vllm|npu)_(?:recipe|preflight|host_tuning|container|service|plan|hardware)[a-z0-9_]*")
 TYPES = {"str": str, "path": str, "int": int, "float": (int, float), "bool": bool, "list": list, "dict": dict}
@@ -69,9 +71,13 @@ def entry_points_used():
                 if key.endswith(("import_role", "include_role")) and isinstance(value, dict):
                     used.add((value["name"].rpartition(".")[2], value.get("tasks_from", "main")))
                 elif key == "roles":
-                    used.update(((item.get("role") if isinstance(item, dict) else item).rpartition(".")[2], "main")
-                                for item in value if isinstance(item, (dict, str)))
+                    used.update(
+                        ((item.get("role") if isinstance(item, dict) else item).rpartition(".")[2], "main")
+                        for item in value
+                        if isinstance(item, (dict, str))
+                    )
                 walk(value)
+
     for path in YAML_FILES:
         if path.relative_to(ROOT).parts[0] in ("playbooks", "roles"):
             walk(load(path))
@@ -99,8 +105,13 @@ def test_only_known_inputs_are_used(path):
 
 @pytest.mark.parametrize("role", ROLES)
 def test_every_input_is_used_by_its_role(role):
-    text = "".join(path.read_text() for folder in ("tasks", "vars", "templates") if (ROLES[role] / folder).is_dir()
-                   for path in (ROLES[role] / folder).rglob("*") if path.is_file())
+    text = "".join(
+        path.read_text()
+        for folder in ("tasks", "vars", "templates")
+        if (ROLES[role] / folder).is_dir()
+        for path in (ROLES[role] / folder).rglob("*")
+        if path.is_file()
+    )
     for entry in specs(role).values():
         for name in entry.get("options") or {}:
             assert re.search(r"\b" + name + r"\b", text), name
@@ -127,8 +138,11 @@ class Told(Exception):
 def documented(module):
     """The options and the attributes that a module's documentation names, with those of its fragments."""
     source = (ROOT / "plugins" / "modules" / (module + ".py")).read_text(encoding="utf-8")
-    texts = {node.targets[0].id: node.value.value for node in ast.parse(source).body
-             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)}
+    texts = {
+        node.targets[0].id: node.value.value
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+    }
     data = yaml.safe_load(texts["DOCUMENTATION"])
     options = dict(data.get("options") or {})
     fragments = data.get("extends_documentation_fragment") or []
@@ -140,8 +154,10 @@ def documented(module):
 
 def told_spec(module, monkeypatch):
     """The argument spec that a module, or the action that does its work, really has."""
+
     def tell(argument_spec, **options):
         raise Told(argument_spec, options)
+
     if (ROOT / "plugins" / "action" / (module + ".py")).is_file():
         loaded = importlib.import_module(PACKAGE + "action." + module)
         monkeypatch.setattr(loaded.ActionBase, "run", lambda *_unused: {})
@@ -160,10 +176,14 @@ def told_spec(module, monkeypatch):
 def facts(option):
     """What of an option must agree."""
     return {
-        "type": option.get("type", "str"), "elements": option.get("elements"), "default": option.get("default"),
-        "required": bool(option.get("required")), "choices": option.get("choices"),
-        "suboptions": {name: facts(inner) for name, inner in
-                       (option.get("suboptions") or option.get("options") or {}).items()},
+        "type": option.get("type", "str"),
+        "elements": option.get("elements"),
+        "default": option.get("default"),
+        "required": bool(option.get("required")),
+        "choices": option.get("choices"),
+        "suboptions": {
+            name: facts(inner) for name, inner in (option.get("suboptions") or option.get("options") or {}).items()
+        },
     }
 
 
@@ -172,7 +192,8 @@ def test_documented_options_equal_the_argument_spec(module, monkeypatch):
     _data, options, _texts = documented(module)
     spec, _options = told_spec(module, monkeypatch)
     assert {name: facts(option) for name, option in options.items()} == {
-        name: facts(option) for name, option in spec.items()}
+        name: facts(option) for name, option in spec.items()
+    }
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -27,8 +27,8 @@ def reduce_scatterv(self, input_, dim=0, sizes=None):
         sizes = [input_.shape[0] // self.world_size] * self.world_size
     total = input_.contiguous().clone()
     torch.distributed.all_reduce(total, group=self.cpu_group)
-    first = sum(sizes[:self.rank_in_group])
-    return total[first:first + sizes[self.rank_in_group]].contiguous()
+    first = sum(sizes[: self.rank_in_group])
+    return total[first : first + sizes[self.rank_in_group]].contiguous()
 
 
 def pad_to(tensor, rows):

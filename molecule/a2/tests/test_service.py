@@ -23,7 +23,11 @@ def test_container(node, container, number):
     assert host["RestartPolicy"]["Name"] == "unless-stopped"
     assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "5", "max-size": "100m"}}
     assert [item["PathOnHost"] for item in host["Devices"]] == [
-        *(f"/dev/davinci{index}" for index in range(8)), "/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"]
+        *(f"/dev/davinci{index}" for index in range(8)),
+        "/dev/davinci_manager",
+        "/dev/devmm_svm",
+        "/dev/hisi_hdc",
+    ]
     mounts = {item["Destination"]: item["RW"] for item in seen["Mounts"]}
     assert mounts["/etc/hccn.conf"] is False
     assert mounts["/opt/data/verification/models"] is False
@@ -60,9 +64,17 @@ def test_the_secondary_is_headless_and_has_its_rank(node):
 
 
 def test_the_model_answers(request_json):
-    answer = request_json(URL + "/v1/chat/completions", {
-        "model": "minimax25", "messages": [{"role": "user", "content": "Hello, who are you?"}], "max_tokens": 200,
-        "temperature": 0.8, "top_p": 0.8, "stream": False})
+    answer = request_json(
+        URL + "/v1/chat/completions",
+        {
+            "model": "minimax25",
+            "messages": [{"role": "user", "content": "Hello, who are you?"}],
+            "max_tokens": 200,
+            "temperature": 0.8,
+            "top_p": 0.8,
+            "stream": False,
+        },
+    )
     assert answer["usage"]["completion_tokens"] > 0
 
 
@@ -71,7 +83,9 @@ def test_both_nodes_serve_one_group(request_json):
     for _ in range(6):
         request_json(URL + "/v1/completions", {"model": "minimax25", "prompt": "Hello", "max_tokens": 4})
     metrics = request_json(URL + "/metrics")
-    tokens = {engine: float(value) for engine, value in
-              re.findall(r'^vllm:generation_tokens_total\{engine="(\d+)".*?\} (\S+)$', metrics, re.M)}
+    tokens = {
+        engine: float(value)
+        for engine, value in re.findall(r'^vllm:generation_tokens_total\{engine="(\d+)".*?\} (\S+)$', metrics, re.M)
+    }
     assert sorted(tokens) == ["0", "1"]
     assert all(value > 0 for value in tokens.values()), tokens

@@ -12,7 +12,11 @@ def test_container(node, container):
     assert host["Privileged"] is False
     assert host["NetworkMode"] == "host"
     assert [item["PathOnHost"] for item in host["Devices"]] == [
-        *(f"/dev/davinci{index}" for index in range(16)), "/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc"]
+        *(f"/dev/davinci{index}" for index in range(16)),
+        "/dev/davinci_manager",
+        "/dev/devmm_svm",
+        "/dev/hisi_hdc",
+    ]
 
 
 def test_jemalloc_of_the_image_is_in_use(node):
@@ -28,6 +32,8 @@ def test_host_is_tuned(node):
 
 def test_the_model_answers(request_json):
     assert [item["id"] for item in request_json(URL + "/v1/models")["data"]] == ["MiniMax-M2.5"]
-    answer = request_json(URL + "/v1/chat/completions", {
-        "model": "MiniMax-M2.5", "messages": [{"role": "user", "content": "Hello, who are you?"}], "max_tokens": 32})
+    answer = request_json(
+        URL + "/v1/chat/completions",
+        {"model": "MiniMax-M2.5", "messages": [{"role": "user", "content": "Hello, who are you?"}], "max_tokens": 32},
+    )
     assert answer["usage"]["completion_tokens"] > 0
