@@ -12,20 +12,10 @@ from __future__ import absolute_import, annotations, division, print_function
 __metaclass__ = type
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_checks import judge_npu
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._verdict import WORDS as ORDER
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._verdict import verdict
 
 SCHEMA_VERSION = 1
-ORDER = ("pass", "skipped", "warn", "unknown", "fail")
-
-
-def verdict(name, word, seen, wanted, remedy=""):
-    """One verdict; a passed check needs no remedy."""
-    return {
-        "id": name,
-        "verdict": word,
-        "seen": str(seen),
-        "wanted": str(wanted),
-        "remedy": "" if word == "pass" else remedy,
-    }
 
 
 def judge(nodes, facts, min_driver="", oldest_driver=""):
