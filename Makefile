@@ -18,6 +18,7 @@ demo: tools
 	$(VENV)/bin/python lab/demo.py $(HARDWARE)
 
 test: lint unit molecule failures versions
+	$(LAB) down --all
 
 lint: dev-tools
 	ruff check .
@@ -31,8 +32,8 @@ unit: dev-tools
 
 molecule: dev-tools
 	molecule test --scenario-name tuning
-	molecule test --scenario-name a2
 	molecule test --scenario-name a3
+	KEEP_NODES=yes molecule test --scenario-name a2    # the failure cases go on with its nodes
 
 failures: dev-tools
 	pytest -q -x tests/integration
@@ -42,10 +43,7 @@ versions: dev-tools
 
 tools: $(VENV)/requirements.txt
 
-dev-versions: dev-tools
-	python tests/versions.py
-
-tools: $(VENV)/requirements-dev.txt
+dev-tools: $(VENV)/requirements-dev.txt
 
 # The copy in the environment is what was installed; a changed file installs anew.
 $(VENV)/%.txt: %.txt | $(VENV)/bin/python
