@@ -86,12 +86,14 @@ class Engine(object):
         """The state of a container, or None where there is none.
 
         ``{"id", "name", "image_id", "labels", "status", "running", "exit_code", "oom_killed", "error", "started_at",
-        "restart_count", "pid"}``; ``started_at`` in seconds since the epoch.
+        "age", "restart_count", "pid"}``; ``started_at`` in seconds since the epoch, ``age`` in seconds by the node's
+        own clock.
         """
         found = self._inspect("container", name)
         if found is None:
             return None
         state = found["State"]
+        started = epoch(state.get("StartedAt"))
         return {
             "id": found["Id"],
             "name": name,
@@ -102,7 +104,8 @@ class Engine(object):
             "exit_code": state.get("ExitCode"),
             "oom_killed": bool(state.get("OOMKilled")),
             "error": state.get("Error") or "",
-            "started_at": epoch(state.get("StartedAt")),
+            "started_at": started,
+            "age": None if started is None else int(time.time()) - started,
             "restart_count": found.get("RestartCount", 0),
             "pid": state.get("Pid") or 0,
         }

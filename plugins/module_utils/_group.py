@@ -11,11 +11,12 @@ __metaclass__ = type
 TOGETHER = 120
 
 
-def group_action(members):
+def group_action(members, ready_timeout):
     """Decide what a deploy does with the containers of one replica.
 
     :param members: one ``{"host", "container", "changed", "ready"}`` per node: the container's state or None, what
         changed on the node in this run (a list of words), and whether the service answered (None where not asked).
+    :param ready_timeout: seconds within which a replica that was started is to answer.
     :return: ``{"action", "reason"}``; *action* is ``start``, ``restart``, ``wait`` (it still starts, as one group) or
         ``keep``.
     """
@@ -32,8 +33,9 @@ def group_action(members):
         return {"action": "restart", "reason": "not running on " + ", ".join(down)}
     if any(member["ready"] for member in members):
         return {"action": "keep", "reason": "it answers"}
-    starts = [member["container"]["started_at"] or 0 for member in members]
-    restarted = [member["host"] for member in members if member["container"]["restart_count"]]
-    if not restarted and max(starts) - min(starts) <= TOGETHER:
-        return {"action": "wait", "reason": "it is still starting"}
-    return {"action": "restart", "reason": "it does not answer, and its containers were not started together"}
+    ages = [member["container"]["age"] or 0 for member in members]
+    if any(member["container"]["restart_count"] for member in members) or max(ages) - min(ages) > TOGETHER:
+        return {"action": "restart", "reason": "it does not answer, and its containers were not started together"}
+    if max(ages) > ready_timeout:
+        return {"action": "restart", "reason": "it does not answer after {0} s".format(max(ages))}
+    return {"action": "wait", "reason": "it is still starting"}

@@ -4,11 +4,9 @@ import pytest
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._group import TOGETHER, group_action
 
 
-def member(host, started_at=1000, running=True, restarts=0, changed=(), ready=False):
-    """A node as vllm_service tells of it; started_at None: there is no container."""
-    container = (
-        None if started_at is None else {"running": running, "started_at": started_at, "restart_count": restarts}
-    )
+def member(host, age=1000, running=True, restarts=0, changed=(), ready=False):
+    """A node as vllm_service tells of it; age None: there is no container."""
+    container = None if age is None else {"running": running, "age": age, "restart_count": restarts}
     return {"host": host, "container": container, "changed": list(changed), "ready": ready}
 
 
@@ -17,7 +15,7 @@ def pair(first=(), second=()):
 
 
 UP = {"ready": True}
-GONE = {"started_at": None}
+GONE = {"age": None}
 DOWN = {"running": False}
 CASES = {
     "nothing yet": (pair(GONE, GONE), "start", "nothing runs yet"),
@@ -28,12 +26,12 @@ CASES = {
     ),
     "all stopped": (pair(DOWN, DOWN), "start", "nothing runs yet"),
     "all stopped, never started": (
-        pair(dict(DOWN, started_at=0), dict(DOWN, started_at=0)),
+        pair(dict(DOWN, age=0), dict(DOWN, age=0)),
         "start",
         "nothing runs yet",
     ),
     "it answers": (pair(UP), "keep", "it answers"),
-    "it answers, after a restart of old": (pair(dict(UP, restarts=3), {"started_at": 9000}), "keep", "it answers"),
+    "it answers, after a restart of old": (pair(dict(UP, restarts=3), {"age": 9000}), "keep", "it answers"),
     "it answers, and files changed": (
         pair(UP, {"changed": ["launch.sh", "service.env"]}),
         "restart",
@@ -48,9 +46,9 @@ CASES = {
     "secondary stopped": (pair(UP, DOWN), "restart", "not running on n2"),
     "primary stopped, stale secondary": (pair(DOWN), "restart", "not running on n1"),
     "still starting": (pair(), "wait", "it is still starting"),
-    "still starting, a little apart": (pair({}, {"started_at": 1000 + TOGETHER}), "wait", "it is still starting"),
+    "still starting, a little apart": (pair({}, {"age": 1000 + TOGETHER}), "wait", "it is still starting"),
     "started too far apart": (
-        pair({}, {"started_at": 1001 + TOGETHER}),
+        pair({}, {"age": 1001 + TOGETHER}),
         "restart",
         "it does not answer, and its containers were not started together",
     ),
@@ -58,6 +56,11 @@ CASES = {
         pair({"restarts": 1}),
         "restart",
         "it does not answer, and its containers were not started together",
+    ),
+    "hung for longer than a start may take": (
+        pair({"age": 3700}, {"age": 3701}),
+        "restart",
+        "it does not answer after 3701 s",
     ),
     "single node, still starting": ([member("a3")], "wait", "it is still starting"),
     "single node, answers": ([member("a3", ready=True)], "keep", "it answers"),
@@ -72,10 +75,10 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_group_action(case):
     members, action, reason = CASES[case]
-    assert group_action(members) == {"action": action, "reason": reason}
+    assert group_action(members, 3600) == {"action": action, "reason": reason}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_order_of_the_nodes_does_not_matter(case):
     members, action, _reason = CASES[case]
-    assert group_action(members[::-1])["action"] == action
+    assert group_action(members[::-1], 3600)["action"] == action
