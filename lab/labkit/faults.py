@@ -12,6 +12,13 @@ from .util import LabError
 
 A2_WEIGHTS = "/opt/data/verification/models/MiniMax-M2.5"
 A3_WEIGHTS = "/mnt/sfs_turbo/.cache/MiniMax-M2.5-w8a8-QuaRot"
+# A file that the engine or a container has bound cannot be replaced, so it is written in place.
+KEEP = "cp -n {0} /var/lib/ascend-lab/{1}.good; "
+PUT_BACK = (
+    "if [ -e /var/lib/ascend-lab/{1}.good ]; then cat /var/lib/ascend-lab/{1}.good > {0}; "
+    "rm /var/lib/ascend-lab/{1}.good; fi"
+)
+KEEP_CONF, PUT_BACK_CONF = KEEP.format("/etc/hccn.conf", "conf"), PUT_BACK.format("/etc/hccn.conf", "conf")
 HIDE = "mkdir -p /var/lib/ascend-lab/hidden && mv {0} /var/lib/ascend-lab/hidden/{1}"
 SHOW = "if [ -e /var/lib/ascend-lab/hidden/{1} ]; then mv /var/lib/ascend-lab/hidden/{1} {0}; fi"
 GOVERNORS = (
@@ -24,6 +31,16 @@ class Fault(NamedTuple):
     default: str = ""
     breaks: str = ""
     mends: str = ""
+
+
+def edited_conf(text, default, expression):
+    """A fault of /etc/hccn.conf: a sed expression, in which $1 is the chip."""
+    return Fault(
+        text,
+        default,
+        KEEP_CONF + f'sed "{expression}" /etc/hccn.conf > /run/hccn.conf && cat /run/hccn.conf > /etc/hccn.conf',
+        PUT_BACK_CONF,
+    )
 
 
 def hidden(path, name, text):
@@ -72,7 +89,22 @@ FAULTS = {
     ),
     # hccn
     "no-hccn-conf": hidden("/etc/hccn.conf", "hccn.conf", "there is no /etc/hccn.conf"),
+    "address-missing": edited_conf("a chip has no address", "0", "/^[a-z]*_$1=/d"),
+    "netmask-differs": edited_conf(
+        "a chip has a netmask of its own", "0", "s/^netmask_$1=.*/netmask_$1=255.255.255.0/"
+    ),
+    "duplicate-address": edited_conf(
+        "a chip has the address of the same chip of another node (the second's on the first, else the first's)",
+        "0",
+        "s/^address_$1=\\([0-9]*\\.[0-9]*\\)\\.[0-9]*/address_$1=\\1.$(hostname | sed 's/.*node1$/2/; t; s/.*/1/')/",
+    ),
+    "hccn-conf-differs": Fault("a chip has another address than /etc/hccn.conf says", "0"),
     "hccn-fails": Fault("hccn_tool says Command execute failed"),
+    "hccn-hangs": Fault("hccn_tool never returns for a chip", "0"),
+    "hccn-tool-missing": hidden("/usr/local/Ascend/driver/tools/hccn_tool", "hccn_tool", "there is no hccn_tool"),
+    "net-unhealthy": Fault("a chip's port is up and reaches nothing: net health is Socket failed", "0"),
+    "ping-fails": Fault("nothing that a chip pings answers", "0"),
+    "superpod-differs": Fault("an A3 node is of another super-pod"),
     "link-down": Fault("a chip's RoCE link is down", "0"),
     "optics-missing": Fault("a chip's optical module is missing", "0"),
     "tls-differs": Fault("TLS is on for a chip, off for all others", "0"),
@@ -108,6 +140,36 @@ FAULTS = {
         "",
         "systemctl stop ssh; pkill -x sshd || true",
         "systemctl start ssh",
+    ),
+    "mtu-differs": Fault(
+        "the node's network has another MTU", "1400", "ip link set eth0 mtu $1", "ip link set eth0 mtu 1500"
+    ),
+    "prefix-differs": Fault(
+        "the node's network has another prefix length; 25 keeps it within reach",
+        "25",
+        "own=$(ip -4 -o addr show eth0 | sed 's/.*inet \\([0-9.]*\\).*/\\1/;q'); ip addr add $own/$1 dev eth0; "
+        "ip addr del $own/24 dev eth0; ip route replace default via 10.213.0.1",
+        "own=$(ip -4 -o addr show eth0 | sed 's/.*inet \\([0-9.]*\\).*/\\1/;q'); ip addr add $own/24 dev eth0; "
+        "ip addr del $own/$1 dev eth0; ip route replace default via 10.213.0.1",
+    ),
+    "hostname-loopback": Fault(
+        "the node's own name is 127.0.1.1",
+        "",
+        KEEP.format("/etc/hosts", "hosts")
+        + "{ echo 127.0.1.1 $(hostname); grep -vw $(hostname) /etc/hosts; } > /run/hosts && cat /run/hosts > /etc/hosts",
+        PUT_BACK.format("/etc/hosts", "hosts"),
+    ),
+    "firewall-drops": Fault(
+        "the node drops what comes to a port",
+        "20004",
+        "iptables -I INPUT -p tcp --dport $1 -j DROP",
+        "iptables -D INPUT -p tcp --dport $1 -j DROP",
+    ),
+    "ports-not-reserved": Fault(
+        "HCCL's ports are given to outgoing connections",
+        "",
+        "echo > /proc/sys/net/ipv4/ip_local_reserved_ports",
+        "echo 60000-60015 > /proc/sys/net/ipv4/ip_local_reserved_ports",
     ),
     "network-down": Fault(
         "the node's network is cut, while everything on it goes on",

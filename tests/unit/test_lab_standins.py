@@ -108,5 +108,5 @@ def test_hccn_tool_is_read(tool):
     assert _hccn.parse_tls(ask("tls", tls_differs=["3"])) is True
     assert _hccn.parse_ip(ask("ip"))["address"] == "29.1.1.13"
     assert _hccn.parse_lldp(ask("lldp"))
-    assert _hccn.parse_lldp(ask("lldp", no_switch=[""])) is None
+    assert _hccn.parse_lldp(ask("lldp", no_switch=[""]))["peer"] is False
     assert _hccn.parse_optical(ask("optical")) != _hccn.parse_optical(ask("optical", optics_missing=["3"]))
