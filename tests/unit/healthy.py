@@ -1,0 +1,163 @@
+"""What a healthy node tells of its engine, its checkpoints and itself, for tests of the checks."""
+
+import copy
+import re
+
+GB = 10**9
+
+
+def engine_facts(node):
+    return {
+        "kind": "docker",
+        "version": "24.0.7",
+        "error": "",
+        "image": {
+            "id": "sha256:0f1e2d3c4b5a69788796",
+            "digests": ["quay.io/ascend/vllm-ascend@sha256:77aa"],
+            "size": 17 * GB,
+            "architecture": "arm64",
+            "os": "linux",
+            "soc": {"a2": "ascend910b1", "a3": "ascend910_9391"}[node["hardware"]],
+        },
+        "container": None,
+        "foreign": False,
+        "others": [],
+        "archive_bytes": None,
+        "free_bytes": 500 * GB,
+        "cgroup_driver": "systemd",
+        "cgroup_version": "2",
+        "storage_driver": "overlay2",
+        "data_root": "/var/lib/docker",
+        "logging_driver": "json-file",
+        "live_restore": False,
+        "default_runtime": "runc",
+        "security": ["name=seccomp,profile=default"],
+        "mirrors": [],
+        "insecure": [],
+    }
+
+
+def weights_facts(node):
+    """The checkpoints that the node's command asks for."""
+    ascend = "--quantization" in node["argv"]
+    return [
+        {
+            "path": item["path"],
+            "exists": True,
+            "architecture": "Eagle3LlamaForCausalLM" if item["draft"] else "MiniMaxM2ForCausalLM",
+            "quantization": None if ascend or item["draft"] else "fp8",
+            "description": {"FLOAT": 500, "W8A8_DYNAMIC": 60000} if ascend and not item["draft"] else None,
+            "shards": 1 if item["draft"] else 125,
+            "bytes": GB if item["draft"] else 230 * GB,
+            "tensors": 96103,
+            "index_tensors": 96103,
+            "data_bytes": GB if item["draft"] else 230 * GB,
+            "index_bytes": GB if item["draft"] else 230 * GB,
+            "problems": [],
+            "fingerprint": "5f3759df" * 8,
+            "filesystem": "xfs",
+            "free_bytes": 900 * GB,
+            "read": {"bytes": 64 << 20, "seconds": 0.05},
+        }
+        for item in node["weights"]
+    ]
+
+
+def host_facts(node):
+    chips = sum(1 for path in node["container"]["devices"] if re.match(r"/dev/davinci\d+$", path))
+    limits = {"nofile": [1048576, 1048576], "memlock": [-1, -1], "nproc": [-1, -1]}
+    return {
+        "python": "3.9.9",
+        "kernel": "5.10.0-216.0.0.115.oe2203sp4.aarch64",
+        "machine": "aarch64",
+        "os": {"id": "openEuler", "version": "22.03", "name": "openEuler 22.03 (LTS-SP4)"},
+        "memory": {
+            "total": 2 << 40,
+            "available": 3 << 39,
+            "swap_total": 0,
+            "swap_free": 0,
+            "hugepages": 0,
+            "hugepages_free": 0,
+        },
+        "shm_bytes": 1 << 40,
+        "limits": {"dockerd": copy.deepcopy(limits), "containerd": copy.deepcopy(limits)},
+        "cpus": {"present": 24 * chips, "online": 24 * chips},
+        "numa": [{"node": number, "cpus": 3 * chips, "memory": 1 << 38} for number in range(8)],
+        "cpufreq": {"cpus": 24 * chips, "writable": 24 * chips, "governors": ["performance"]},
+        "sysctls": {"vm.swappiness": "10"},
+        "selinux": "disabled",
+        "apparmor": None,
+        "disks": {"/": 200 * GB, "/var": 200 * GB, "/tmp": 200 * GB},
+        "uptime": 86400.0,
+        "load": [0.1, 0.1, 0.1],
+        "time_sync": ["chronyd"],
+        "stale": [],
+        "driver": {"version": "25.5.1", "package": "25.5.1", "compatible": [["7.0.0", "7.5.99"]]},
+        "firmware": {
+            "version": "7.5.0.1.129",
+            "package": "25.5.1",
+            "compatible": [["25.5.0", "25.5.0."], ["25.5.1", "25.5.1."]],
+        },
+    }
+
+
+def own_facts(node):
+    """All of them, and what of the rest the checks of engine, weights, host and versions look at."""
+    return copy.deepcopy(
+        {
+            "python": "3.9.9",
+            "engine": engine_facts(node),
+            "archive": None,
+            "weights": weights_facts(node),
+            "host": host_facts(node),
+            "npu": {"driver_version": "25.5.1"},
+            "driver_package": "25.5.1",
+            "service_pids": [],
+        }
+    )
+
+
+def put(*path_and_value):
+    """A change of facts: the value at a path."""
+    *path, last, value = path_and_value
+
+    def change(facts):
+        inner = facts
+        for key in path:
+            inner = inner[key]
+        inner[last] = copy.deepcopy(value)
+
+    return change
+
+
+def check_judge(module, node, change=None, policy=None):
+    """{id: verdict} of a module's judge on a node whose healthy facts were changed; each verdict must be whole."""
+    facts = own_facts(node)
+    if change:
+        change(facts)
+    checks = module.judge(node, facts, policy if policy is not None else {"driver_min": "25.0", "min_python": "3.8"})
+    return whole(checks, module)
+
+
+def whole(checks, module):
+    """{id: verdict}; each must have all its words, and stand in the module's catalogue."""
+    for check in checks:
+        assert set(check) == {"id", "verdict", "seen", "wanted", "remedy"}, check
+        assert check["seen"] and check["wanted"], check
+        assert check["remedy"] or check["verdict"] in ("pass", "skipped"), check
+        assert check["id"] in module.CHECKS, check
+    assert len({check["id"] for check in checks}) == len(checks)
+    return {check["id"]: check for check in checks}
+
+
+def catalogue(module):
+    """The catalogue is whole prose."""
+    for name, entry in module.CHECKS.items():
+        assert set(entry) == {"why", "source", "read", "remedy"}, name
+        assert all(entry[key] for key in ("why", "read", "remedy")), name
+        assert entry["why"].endswith(".") and entry["remedy"].endswith("."), name
+        assert not entry["source"] or entry["source"].startswith("https://"), name
+
+
+# What a node tells that was never heard of, is of an older version, or could not read anything.
+EMPTY = [{}, {"engine": None, "weights": None, "host": None, "npu": None}, {"engine": {}, "weights": [], "host": {}}]
