@@ -109,12 +109,12 @@ def _firmware(facts):
     told = [within(version, ranges) for version, ranges in pairs if ranges]
     if not told:
         return verdict(name, "unknown", seen + "; neither says what it is compatible with", wanted, hint)
-    if all(told):
+    # The later one of the two lists the earlier: one list is enough.
+    if any(told):
         return verdict(name, "pass", seen, wanted)
     listed = ", ".join(
         "{0} to {1}".format(first, last.rstrip(".")) for unused, ranges in pairs for first, last in ranges[:4]
     )
-    # One of the two lists it: the other was made before it.
     return verdict(name, "warn", "{0}; compatible: {1}".format(seen, listed), wanted, CHECKS[name]["remedy"])
 
 

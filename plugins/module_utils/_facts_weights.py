@@ -211,6 +211,8 @@ def shard(path):
         for name, item in json.loads(raw.decode("utf-8")).items():
             if name != "__metadata__":
                 first, last = item["data_offsets"]
+                if not (isinstance(first, int) and isinstance(last, int)):
+                    return size, None, NO_HEADER, {}, ""
                 tensors[name] = last - first
                 end = max(end, last)
         return size, 8 + length + end, "", tensors, hashlib.sha256(raw).hexdigest()

@@ -236,11 +236,11 @@ DAMAGE = {
     ),
     "a shard is cut off": (
         lambda folder: os.truncate(str(folder / SECOND), (folder / SECOND).stat().st_size - 1),
-        [SECOND + " has 3"],
+        [SECOND + " has 299 bytes and its header says 300"],
     ),
     "a header is cut off": (
         lambda folder: os.truncate(str(folder / SECOND), 50),
-        [SECOND + ": has 50 bytes and its header says 3"],
+        [SECOND + ": has 50 bytes and its header says 2"],
     ),
     "a shard is too long": (
         lambda folder: os.truncate(str(folder / SECOND), 5000),
@@ -258,6 +258,10 @@ DAMAGE = {
     ),
     "a header that lies": (
         lambda folder: write_shard(folder / SECOND, {}, header=b'{"a": {"data_offsets": ["x", 3]}}'),
+        [SECOND + ": its header is no safetensors header"],
+    ),
+    "a header with a number that is none": (
+        lambda folder: write_shard(folder / SECOND, {}, header=b'{"a": {"data_offsets": [0, NaN]}}'),
         [SECOND + ": its header is no safetensors header"],
     ),
     "no config": (lambda folder: (folder / "config.json").unlink(), ["config.json: No such file or directory"]),
