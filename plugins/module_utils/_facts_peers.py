@@ -235,13 +235,18 @@ def listen(address, ports, expected, wait, serving=False):
                 continue
             except OSError:
                 return
-            threading.Thread(target=serve, args=(entry, connection), daemon=True).start()
+            threads.append(threading.Thread(target=serve, args=(entry, connection), daemon=True))
+            threads[-1].start()
 
-    for entry, listener in listeners:
-        threading.Thread(target=accept, args=(entry, listener), daemon=True).start()
+    threads = [threading.Thread(target=accept, args=pair, daemon=True) for pair in listeners]
+    for thread in list(threads):
+        thread.start()
     if listeners:
         done.wait(wait)
     done.set()
+    until = time.monotonic() + 1
+    for thread in list(threads):  # a listener that is closed while somebody waits at it lives on
+        thread.join(max(0, until - time.monotonic()))
     for _entry, listener in listeners:
         listener.close()
     facts["until"] = time.time()
@@ -255,7 +260,7 @@ def _listener(address, port):
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))
         listener.listen(64)
-        listener.settimeout(0.2)
+        listener.settimeout(0.1)
     except OSError:
         listener.close()
         raise
@@ -316,7 +321,7 @@ def _dial(address, port, seconds):
         return "connected", "", socket.create_connection((address, port), timeout=seconds)
     except ConnectionRefusedError as error:
         return "refused", error.strerror or str(error), None
-    except socket.timeout:
+    except (socket.timeout, TimeoutError):
         return "silent", "no answer in {0:g} s".format(seconds), None
     except OSError as error:
         blocked = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM)

@@ -1,0 +1,442 @@
+"""The nodes' network: what is read of it from texts of the tools, and what is judged of what was read."""
+
+import copy
+import json
+import socket
+import time
+
+import pytest
+from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
+from ansible_collections.ascend_ops.vllm.plugins.module_utils import _checks_network, _facts_network
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._verdict import WORDS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_plan import a2, a3
+
+A2 = plan(a2())["nodes"]
+SINGLE = plan(a3())["nodes"]
+NODE_IDS = ["network.interface_up", "network.hostname", "network.firewall", "port.ephemeral"]
+REPLICA_IDS = ["network.subnet", "network.mtu", "network.clock", "network.reach"]
+
+
+def port(number, **values):
+    return dict({"port": number, "state": "connected", "error": "", "answered": True}, **values)
+
+
+def healthy(nodes):
+    """{host: what a good node tells}."""
+    facts = {}
+    for node in nodes:
+        facts[node["host"]] = {
+            "network": {"interface": "eth0", "addresses": {}, "error": ""},
+            "net": {
+                "interfaces": {
+                    "eth0": {"state": "UP", "carrier": True, "mtu": 1500, "addresses": [node["address"] + "/24"]}
+                },
+                "hostname": {"name": node["host"], "addresses": [node["address"]]},
+                "time": 0.0,
+                "local_port_range": [32768, 60999],
+                "reserved_ports": [[60000, 60015]],
+                "firewall": {
+                    "firewalld": False,
+                    "ufw": None,
+                    "source": "iptables-save",
+                    "policy": "ACCEPT",
+                    "drops": 0,
+                    "error": "",
+                },
+                "proxy": {},
+            },
+        }
+    if len(nodes) > 1:
+        facts["a2-node1"]["peers"] = {
+            "reach": {
+                "role": "primary",
+                "serving": False,
+                "ports": {
+                    "api": {"port": 20004, "state": "listened", "error": "", "heard": ["a2-node2"]},
+                    "rpc": {"port": 2347, "state": "listened", "error": "", "heard": ["a2-node2"]},
+                },
+                "back": {"a2-node2": ""},
+                "from": 100.0,
+                "until": 110.0,
+            }
+        }
+        facts["a2-node2"]["peers"] = {
+            "reach": {
+                "role": "secondary",
+                "serving": False,
+                "primary": "a2-node1",
+                "ports": {"api": port(20004), "rpc": port(2347)},
+                "clock": {"offset": 0.01, "error": 0.001, "source": "listener"},
+                "from": 101.0,
+                "until": 109.0,
+            }
+        }
+    return facts
+
+
+def judged(nodes=A2, change=None, host="a2-node1", facts=None, policy=None):
+    facts = healthy(nodes) if facts is None else facts
+    if change:
+        change(facts)
+    facts = json.loads(json.dumps(facts))
+    node = [item for item in nodes if item["host"] == host][0]
+    first = _checks_network.judge(node, facts.get(host) or {}, policy or {})
+    second = _checks_network.judge_replica(nodes, facts, policy or {})[host]
+    assert [check["id"] for check in first] == NODE_IDS
+    assert [check["id"] for check in second] == REPLICA_IDS
+    for check in first + second:
+        assert check["verdict"] in WORDS and check["seen"] and check["wanted"], check
+        assert check["remedy"] or check["verdict"] == "pass"
+        assert "{0}" not in check["remedy"] or check["id"] == "port.ephemeral"
+    return {check["id"]: check for check in first + second}
+
+
+def words(verdicts):
+    return {name: check["verdict"] for name, check in verdicts.items()}
+
+
+def put(host, *path_and_value):
+    *path, last, value = path_and_value
+
+    def change(facts):
+        inner = facts[host]
+        for key in path:
+            inner = inner[key]
+        inner[last] = copy.deepcopy(value)
+
+    return change
+
+
+ONE, TWO = "a2-node1", "a2-node2"
+ETH = ("net", "interfaces", "eth0")
+FIRE = ("net", "firewall")
+REACH = ("peers", "reach")
+SILENT = port(20004, state="silent", error="no answer in 1 s", answered=False)
+REFUSED = port(20004, state="refused", error="Connection refused", answered=False)
+
+
+def refused(**primary):
+    def change(facts):
+        facts[TWO]["peers"]["reach"]["ports"]["api"] = REFUSED
+        facts[ONE]["peers"]["reach"].update({name: value for name, value in primary.items() if name != "state"})
+        if "state" in primary:
+            facts[ONE]["peers"]["reach"]["ports"]["api"]["state"] = primary["state"]
+
+    return change
+
+
+# host that is looked at, change, check, verdict, what is seen, what the remedy names
+BROKEN = [
+    (ONE, put(ONE, *ETH, "state", "DOWN"), "network.interface_up", "fail", "eth0 is DOWN", "ip link"),
+    (ONE, put(ONE, *ETH, "carrier", False), "network.interface_up", "fail", "without a carrier", "cable"),
+    (ONE, put(ONE, *ETH, "state", "UNKNOWN"), "network.interface_up", "pass", "UNKNOWN", ""),
+    (ONE, put(ONE, "net", "interfaces", None), "network.interface_up", "unknown", "not told", ""),
+    (ONE, put(ONE, "network", "interface", None), "network.interface_up", "unknown", "network.address", ""),
+    (
+        ONE,
+        put(ONE, "net", "hostname", {"name": "a2-node1", "addresses": ["127.0.1.1"]}),
+        "network.hostname",
+        "warn",
+        "a2-node1 is 127.0.1.1",
+        "/etc/hosts",
+    ),
+    (ONE, put(ONE, "net", "hostname", "addresses", ["::1"]), "network.hostname", "warn", "::1", "/etc/hosts"),
+    (ONE, put(ONE, "net", "hostname", "addresses", []), "network.hostname", "warn", "not resolved", "/etc/hosts"),
+    (ONE, put(ONE, "net", "hostname", "addresses", None), "network.hostname", "unknown", "not told", ""),
+    (ONE, put(ONE, *FIRE, "firewalld", True), "network.firewall", "warn", "firewalld is active", "firewall-cmd"),
+    (ONE, put(ONE, *FIRE, "ufw", True), "network.firewall", "warn", "ufw is active", "ufw allow"),
+    (ONE, put(ONE, *FIRE, "policy", "DROP"), "network.firewall", "warn", "no rule lets in is dropped", "iptables"),
+    (ONE, put(ONE, *FIRE, "drops", 2), "network.firewall", "warn", "2 rules that drop or reject", "iptables"),
+    (ONE, put(ONE, *FIRE, "source", None), "network.firewall", "unknown", "not told", ""),
+    (ONE, put(ONE, *FIRE[:1], "firewall", None), "network.firewall", "unknown", "did not tell", ""),
+    (
+        ONE,
+        put(ONE, "net", "reserved_ports", [[5000, 5000]]),
+        "port.ephemeral",
+        "warn",
+        "32768 to 60999 are ephemeral; among them hccl 60000 to 60007",
+        "ip_local_reserved_ports=5000,60000-60007'",
+    ),
+    (
+        ONE,
+        put(ONE, "net", "reserved_ports", [[60000, 60003]]),
+        "port.ephemeral",
+        "warn",
+        "60004 to 60007",
+        "60000-60007",
+    ),
+    (ONE, put(ONE, "net", "local_port_range", [1024, 65535]), "port.ephemeral", "warn", "api 20004, rpc 2347", "20004"),
+    (ONE, put(ONE, "net", "local_port_range", [32768, 59999]), "port.ephemeral", "pass", "59999", ""),
+    (ONE, put(ONE, "net", "local_port_range", None), "port.ephemeral", "unknown", "does not tell", "sysctl"),
+    (ONE, put(TWO, *ETH, "addresses", ["10.0.0.12/25"]), "network.subnet", "warn", "10.0.0.0/25", "netmask"),
+    (ONE, put(TWO, *ETH, "addresses", []), "network.subnet", "unknown", "a2-node2: not told", ""),
+    (ONE, put(TWO, *ETH, "mtu", 9000), "network.mtu", "fail", "a2-node1: 1500, a2-node2: 9000", "ip link set"),
+    (TWO, put(ONE, *ETH, "mtu", None), "network.mtu", "unknown", "a2-node1: not told", ""),
+    (TWO, put(TWO, *REACH, "clock", "offset", -7.5), "network.clock", "warn", "-7.500 s", "timedatectl"),
+    (TWO, put(TWO, *REACH, "clock", "error", 4.0), "network.clock", "unknown", "within 4.000 s", ""),
+    (TWO, put(TWO, *REACH, "clock", None), "network.clock", "unknown", "could not be compared", ""),
+    (
+        TWO,
+        put(TWO, *REACH, "ports", "api", SILENT),
+        "network.reach",
+        "fail",
+        "api 20004 out of reach: no answer",
+        "nc -vz",
+    ),
+    (
+        TWO,
+        put(TWO, *REACH, "ports", "rpc", port(2347, state="unreachable", error="No route to host", answered=False)),
+        "network.reach",
+        "fail",
+        "rpc 2347 out of reach: No route to host",
+        "network.firewall",
+    ),
+    (TWO, put(TWO, *REACH, "ports", "api", "answered", False), "network.reach", "pass", "something else answers", ""),
+    (TWO, refused(), "network.reach", "fail", "refused, although the primary listened", "nc -vz"),
+    (TWO, refused(until=100.5), "network.reach", "unknown", "did not try at the same time", ""),
+    (TWO, refused(state="error"), "network.reach", "unknown", "the primary did not listen", ""),
+    (TWO, refused(state="serving"), "network.reach", "fail", "service is said to run there", ""),
+    (TWO, put(TWO, "peers", {"reach": {"error": "no primary"}}), "network.reach", "unknown", "no primary", ""),
+    (TWO, put(TWO, "peers", None), "network.reach", "unknown", "not tried", ""),
+    (ONE, put(ONE, *REACH, "back", {"a2-node2": "no answer in 1 s"}), "network.reach", "fail", "connect back", "nc"),
+    (ONE, put(ONE, *REACH, "back", {}), "network.reach", "unknown", "a2-node2 was not heard", ""),
+    (ONE, put(ONE, *REACH, "ports", "api", "state", "in use"), "network.reach", "unknown", "see port.api", ""),
+    (ONE, put(ONE, *REACH, "ports", "rpc", "state", "error"), "network.reach", "unknown", "could not be opened", ""),
+    (ONE, put(ONE, *REACH, "serving", True), "network.reach", "skipped", "the service runs", ""),
+]
+
+
+def test_a_healthy_pair_passes():
+    first = words(judged())
+    assert first.pop("network.clock") == "skipped"
+    assert set(first.values()) == set(words(judged(host=TWO)).values()) == {"pass"}
+
+
+@pytest.mark.parametrize("host, change, check, word, seen, named", BROKEN)
+def test_broken(host, change, check, word, seen, named):
+    found = judged(change=change, host=host)[check]
+    assert found["verdict"] == word, found
+    assert seen in found["seen"], found
+    assert named in found["remedy"], found
+
+
+def test_a_name_on_loopback_fails_where_no_interface_is_named():
+    nodes = copy.deepcopy(A2)
+    nodes[0]["env"].pop("GLOO_SOCKET_IFNAME")
+    loop = put(ONE, "net", "hostname", "addresses", ["127.0.1.1"])
+    assert judged(nodes, loop)["network.hostname"]["verdict"] == "fail"
+    mixed = put(ONE, "net", "hostname", "addresses", ["127.0.1.1", nodes[0]["address"]])
+    assert judged(nodes, mixed)["network.hostname"]["verdict"] == "warn"
+
+
+def test_the_limit_of_the_clocks_is_a_policy():
+    late = put(TWO, *REACH, "clock", "offset", 3.0)
+    assert judged(change=late, host=TWO)["network.clock"]["verdict"] == "warn"
+    assert judged(change=late, host=TWO, policy={"max_clock_skew": 5})["network.clock"]["verdict"] == "pass"
+
+
+def test_a_single_node_has_nobody_to_reach():
+    verdicts = words(judged(SINGLE, host="a3-node1"))
+    skipped = [name for name, word in verdicts.items() if word == "skipped"]
+    assert skipped == ["network.firewall"] + REPLICA_IDS
+    loop = put("a3-node1", "net", "hostname", "addresses", ["127.0.1.1"])
+    assert judged(SINGLE, loop, host="a3-node1")["network.hostname"]["verdict"] == "skipped"
+
+
+@pytest.mark.parametrize("nodes", [A2, SINGLE])
+@pytest.mark.parametrize("told", [{}, None, {"error": "unreachable"}, {"net": {}, "network": {}, "peers": {}}])
+def test_nothing_told_is_never_a_pass(nodes, told):
+    verdicts = words(judged(nodes, host=nodes[0]["host"], facts={node["host"]: told for node in nodes}))
+    assert set(verdicts.values()) <= {"unknown", "skipped"}
+
+
+def test_every_check_is_documented():
+    assert sorted(_checks_network.CHECKS) == sorted(NODE_IDS + REPLICA_IDS)
+    for entry in _checks_network.CHECKS.values():
+        assert set(entry) == {"why", "source", "read", "remedy"}
+        assert entry["why"] and entry["read"] and entry["remedy"]
+
+
+# -- reading --------------------------------------------------------------------------------------------------------
+
+LINKS = r"""1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN mode DEFAULT group default qlen 1000\    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00
+2: enp1s0f0: <BROADCAST,MULTICAST,SLAVE,UP,LOWER_UP> mtu 9000 qdisc mq master bond0 state UP mode DEFAULT group default qlen 1000\    link/ether 02:00:00:00:00:01 brd ff:ff:ff:ff:ff:ff
+3: docker0: <NO-CARRIER,BROADCAST,MULTICAST,UP> mtu 1500 qdisc noqueue state DOWN mode DEFAULT group default \    link/ether 02:42:00:00:00:01 brd ff:ff:ff:ff:ff:ff
+5: eth0@if6: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP mode DEFAULT group default \    link/ether 02:42:0a:d5:00:0b brd ff:ff:ff:ff:ff:ff link-netnsid 0
+"""
+ADDRESSES = r"""1: lo    inet 127.0.0.1/8 scope host lo\       valid_lft forever preferred_lft forever
+5: eth0    inet 192.0.2.11/24 brd 192.0.2.255 scope global eth0\       valid_lft forever preferred_lft forever
+5: eth0    inet6 fe80::42:aff:fed5:b/64 scope link \       valid_lft forever preferred_lft forever
+7: tun0    inet 198.51.100.1 peer 198.51.100.2/32 scope global tun0\       valid_lft forever preferred_lft forever
+"""
+
+
+def test_interfaces():
+    told = _facts_network.parse_interfaces(LINKS, ADDRESSES)
+    assert told["eth0"] == {
+        "state": "UP",
+        "carrier": True,
+        "mtu": 1500,
+        "addresses": ["192.0.2.11/24", "fe80::42:aff:fed5:b/64"],
+    }
+    assert (told["docker0"]["state"], told["docker0"]["carrier"]) == ("DOWN", False)
+    assert told["enp1s0f0"]["mtu"] == 9000
+    assert told["tun0"]["addresses"] == ["198.51.100.1/32"]
+
+
+IPTABLES = """# Generated by iptables-save v1.8.9 (nf_tables)
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+:DOCKER-USER - [0:0]
+-A FORWARD -j DOCKER-USER
+-A DOCKER-USER -j DROP
+-A INPUT -m conntrack --ctstate INVALID -j DROP
+{0}COMMIT
+"""
+NFT = """table inet firewalld {{
+\tchain filter_INPUT {{
+\t\ttype filter hook input priority filter + 10; policy {0};
+\t\tct state {{ established, related }} accept
+\t\tct state invalid drop
+\t\tjump filter_INPUT_ZONES
+{1}\t}}
+\tchain filter_INPUT_ZONES {{
+\t\tiifname "eth0" goto filter_IN_public
+\t}}
+\tchain filter_IN_public {{
+\t\ttcp dport 22 accept
+{2}\t}}
+\tchain filter_FORWARD {{
+\t\ttype filter hook forward priority filter; policy drop;
+\t\treject with icmpx admin-prohibited
+\t}}
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    "rules, policy, drops",
+    [
+        ("", "ACCEPT", 0),
+        ("-A INPUT -p tcp -m tcp --dport 20004 -j DROP\n", "ACCEPT", 1),
+        ("-A INPUT -j ufw-in\n-A ufw-in -p tcp -j REJECT --reject-with tcp-reset\n-A ufw-in -g INPUT\n", "ACCEPT", 1),
+        ("-A ufw-in -j DROP\n", "ACCEPT", 0),
+    ],
+)
+def test_iptables(rules, policy, drops):
+    assert _facts_network.parse_iptables(IPTABLES.format(rules)) == {"policy": policy, "drops": drops}
+
+
+def test_iptables_policy():
+    text = IPTABLES.format("").replace(":INPUT ACCEPT", ":INPUT DROP")
+    assert _facts_network.parse_iptables(text)["policy"] == "DROP"
+    assert _facts_network.parse_iptables("") == {"policy": "ACCEPT", "drops": 0}
+    assert _facts_network.parse_iptables("iptables-save: Permission denied (you must be root)\n") is None
+
+
+@pytest.mark.parametrize(
+    "policy, first, second, wanted",
+    [
+        ("accept", "", "", ("ACCEPT", 0)),
+        ("drop", "", "", ("DROP", 0)),
+        ("accept", "\t\treject with icmpx admin-prohibited\n", "", ("ACCEPT", 1)),
+        ("accept", "", "\t\ttcp dport 20004 drop\n", ("ACCEPT", 1)),
+    ],
+)
+def test_nft(policy, first, second, wanted):
+    told = _facts_network.parse_nft(NFT.format(policy, first, second))
+    assert (told["policy"], told["drops"]) == wanted
+    assert _facts_network.parse_nft("Error: Operation not permitted") is None
+
+
+def test_ports_of_the_kernel():
+    assert _facts_network.port_range("32768\t60999") == [32768, 60999]
+    assert _facts_network.port_range(None) is None and _facts_network.port_range("many") is None
+    assert _facts_network.reserved_ports("") == [] and _facts_network.reserved_ports(None) is None
+    assert _facts_network.reserved_ports("5000,60000-60015") == [[5000, 5000], [60000, 60015]]
+
+
+def test_passwords_of_proxies_stay_where_they_are():
+    told = _facts_network.proxies(
+        {"HTTPS_PROXY": "http://me:secret@proxy.example:3128", "no_proxy": "a,b", "HOME": "/"}
+    )
+    assert told == {"HTTPS_PROXY": "http://***@proxy.example:3128", "no_proxy": "a,b"}
+
+
+@pytest.fixture
+def tools(tmp_path, monkeypatch):
+    """Stand-ins found before all else; what is not made is not there."""
+
+    def make(name, body):
+        path = tmp_path / name
+        path.write_text("#!/bin/sh\n" + body)
+        path.chmod(0o755)
+
+    def find(name, explicit=None):
+        return str(tmp_path / name) if (tmp_path / name).exists() else None
+
+    monkeypatch.setattr(_facts_network, "find_tool", find)
+    return make
+
+
+def test_gather(tools):
+    tools("ip", "[ $2 = link ] && printf '%s' '{0}' || printf '%s' '{1}'\n".format(LINKS, ADDRESSES))
+    tools("getent", 'echo "127.0.1.1 STREAM $2"; echo "127.0.1.1 DGRAM"\n')
+    tools("systemctl", "echo active\n")
+    tools("ufw", "echo Status: active\n")
+    tools("iptables-save", "cat << 'END'\n" + IPTABLES.format("-A INPUT -j DROP\n") + "END\n")
+    tools("nft", "echo 'Error: no' >&2; exit 1\n")
+    told = _facts_network.gather(A2[0], {"timeout": 5})
+    assert json.loads(json.dumps(told)) == told
+    assert told["interfaces"]["eth0"]["mtu"] == 1500
+    assert told["hostname"] == {"name": socket.gethostname(), "addresses": ["127.0.1.1"]}
+    assert told["firewall"] == {
+        "firewalld": True,
+        "ufw": True,
+        "source": "iptables-save",
+        "policy": "ACCEPT",
+        "drops": 1,
+        "error": "",
+    }
+    assert abs(told["time"] - time.time()) < 5
+
+
+def test_gather_without_a_tool(tools):
+    told = _facts_network.gather(A2[0], {"timeout": 5})
+    assert told["interfaces"] is None and told["hostname"]["addresses"] is None
+    assert told["firewall"]["source"] is None and "no iptables-save" in told["firewall"]["error"]
+
+
+def test_gather_with_hanging_tools(tools):
+    for name in ("ip", "getent", "systemctl", "ufw", "iptables-save", "nft"):
+        tools(name, "sleep 60\n")
+    started = time.monotonic()
+    told = _facts_network.gather(A2[0], {"timeout": 0.4})
+    assert time.monotonic() - started < 4
+    assert told["interfaces"] is None and told["hostname"]["addresses"] is None
+    assert told["firewall"]["firewalld"] is None and told["firewall"]["source"] is None
+
+
+@pytest.mark.parametrize("answer, firewalld", [("inactive", False), ("unknown", False), ("failed to connect", None)])
+def test_firewalld(tools, answer, firewalld):
+    tools("systemctl", "echo '{0}'; exit 3\n".format(answer))
+    assert _facts_network.firewall(5)["firewalld"] is firewalld
+
+
+LINES = st.lists(st.sampled_from((LINKS + ADDRESSES + IPTABLES + NFT).splitlines()) | st.text(max_size=60), max_size=20)
+
+
+@settings(max_examples=100, deadline=None)
+@given(LINES)
+def test_any_text_is_read_without_a_crash(lines):
+    text = "\n".join(lines)
+    json.dumps(_facts_network.parse_interfaces(text, text))
+    for parse in (_facts_network.parse_iptables, _facts_network.parse_nft):
+        told = parse(text)
+        assert told is None or (told["policy"] in ("ACCEPT", "DROP") and told["drops"] >= 0)
+    _facts_network.port_range(text)
+    _facts_network.reserved_ports(text)
