@@ -49,7 +49,7 @@ dev-tools: $(VENV)/requirements-dev.txt
 # The copy in the environment is what was installed; a changed file installs anew.
 $(VENV)/%.txt: %.txt | $(VENV)/bin/python
 	@echo "Installing $< into .venv (about a minute)"
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(VENV)/bin/python -m pip install --quiet --quiet --disable-pip-version-check -r $<
 	cp $< $@
 
 $(VENV)/bin/python:

@@ -45,7 +45,7 @@ def environment(name, interpreter, *packages):
     if not (folder / "ready").exists():
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([interpreter, "-m", "venv", folder], check=True)
-        subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", *packages], check=True)
+        subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--quiet", *packages], check=True)
         (folder / "ready").touch()
     return folder / "bin"
 

@@ -253,7 +253,7 @@ def test_gather_on_a_machine_without_any_of_it():
     assert set(facts["devices"]) == set(node["container"]["devices"])
 
 
-SERVER = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+SERVER = "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(); print(s.getsockname()[1], flush=True); input()"
 
 
 def test_a_listener_of_another_process_is_found_by_its_command_line():
