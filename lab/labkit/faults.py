@@ -47,6 +47,44 @@ def hidden(path, name, text):
     return Fault(text, "", HIDE.format(path, name), SHOW.format(path, name))
 
 
+# The node's engine answers with other words: a wrapper before it, and a sed expression for each fault.
+WRAPPER = """#!/bin/sh
+case $1 in
+  version|info|image) /usr/bin/docker "$@" > /run/lab-docker.$$ 2>&1; rc=$?
+    sed "$(cat /run/lab-docker.d/*)" /run/lab-docker.$$; rm -f /run/lab-docker.$$; exit $rc ;;
+  *) exec /usr/bin/docker "$@" ;;
+esac
+"""
+# A container that needs no image of its own: the node's /usr in an empty one.
+EMPTY_IMAGE = "tar -cf - -T /dev/null | docker import --change 'CMD [\"true\"]' - lab-empty > /dev/null; "
+MEMINFO = "sed '{1}' /proc/meminfo > /run/meminfo.{0}; mount --bind /run/meminfo.{0} /proc/meminfo"
+EDIT_JSON = (
+    'python3 -c "import json, sys; path, value = sys.argv[1:]; data = json.load(open(path)); {1}; '
+    'open(path, \'w\').write(json.dumps(data, indent=2) + chr(10))" {0} "$1"'
+)
+
+
+def engine_says(name, text, default, expression):
+    """A fault of what the engine tells: a sed expression, in which $1 is the argument."""
+    return Fault(
+        text,
+        default,
+        f"mkdir -p /run/lab-docker.d; printf '%s\\n' \"{expression}\" > /run/lab-docker.d/{name}; "
+        f"printf '%s' {shlex.quote(WRAPPER)} > /usr/local/bin/docker; chmod 755 /usr/local/bin/docker",
+        f"rm -f /run/lab-docker.d/{name}; rmdir /run/lab-docker.d 2>/dev/null && rm -f /usr/local/bin/docker || true",
+    )
+
+
+def meminfo(name, text, expression):
+    """A fault of memory: sed expressions on a copy of /proc/meminfo."""
+    return Fault(text, "", MEMINFO.format(name, expression), "umount /proc/meminfo 2>/dev/null || true")
+
+
+def edited_json(path, text, default, change, back):
+    """A fault of a JSON file of the weights: a change of `data`, in which `value` is the argument."""
+    return Fault(text, default, EDIT_JSON.format(path, change), EDIT_JSON.format(path, back))
+
+
 FAULTS = {
     # npu-smi
     "unhealthy-chip": Fault("a chip's health is Alarm; CHIP or CHIP:HEALTH (Warning, Alarm, Critical, UNKNOWN)", "3"),
@@ -193,6 +231,132 @@ FAULTS = {
         "mountpoint -q /sys/kernel/debug || { mount -t tmpfs -o size=64k,mode=700 tmpfs "
         "/sys/kernel/debug && mkdir /sys/kernel/debug/sched && "
         "echo 500000 > /sys/kernel/debug/sched/migration_cost_ns; }",
+    ),
+    # engine and image
+    "foreign-container": Fault(
+        "another container holds a chip",
+        "0",
+        EMPTY_IMAGE + "docker run --detach --name lab-foreign-$1 --network none --device /dev/davinci$1 "
+        "--volume /usr:/usr:ro --volume /lib:/lib:ro --volume /lib64:/lib64:ro lab-empty /usr/bin/sleep infinity "
+        "> /dev/null",
+        "docker rm --force lab-foreign-$1 > /dev/null; docker rmi lab-empty > /dev/null 2>&1 || true",
+    ),
+    "old-container": Fault(
+        "a stopped container of an earlier deployment",
+        "",
+        EMPTY_IMAGE + "docker create --name lab-old --label ascend_ops.vllm.service=old lab-empty > /dev/null",
+        "docker rm --force lab-old > /dev/null; docker rmi lab-empty > /dev/null 2>&1 || true",
+    ),
+    "old-engine": engine_says("version", "the engine says that it is an old one", "18.09.0", "s/^20[.].*/$1/"),
+    "no-cgroup-driver": engine_says(
+        "cgroup", "the engine has no cgroup driver", "", r"s/\"CgroupDriver\":\"[a-z]*\"/\"CgroupDriver\":\"none\"/"
+    ),
+    "wrong-image-architecture": engine_says(
+        "architecture",
+        "the image is for another machine",
+        "arm64",
+        r"s/\"Architecture\": \"[a-z0-9]*\"/\"Architecture\": \"$1\"/",
+    ),
+    "wrong-image-chip": engine_says(
+        "soc", "the image is for another chip", "ascend310p3", r"s/\"Env\": \[/\"Env\": [\"SOC_VERSION=$1\",/"
+    ),
+    "image-differs": engine_says(
+        "id",
+        "the image is another one than on the other nodes",
+        "f00dfeed0000",
+        r"s/\"Id\": \"sha256:[0-9a-f]\{12\}/\"Id\": \"sha256:$1/",
+    ),
+    "engine-disk-full": Fault(
+        "the disk of the engine's data is small, and the image is gone from it",
+        "",
+        "mount -t tmpfs -o size=64m,mode=711 tmpfs /var/lib/docker",
+        '! mountpoint -q /var/lib/docker || [ "$(findmnt -nro FSTYPE /var/lib/docker | tail -n 1)" != tmpfs ] || umount /var/lib/docker',
+    ),
+    # weights
+    "weights-differ": edited_json(
+        "$weights/generation_config.json",
+        "the weights are another revision than on the other nodes",
+        "",
+        "data['top_k'] = 41",
+        "data['top_k'] = 40",
+    ),
+    "wrong-architecture": edited_json(
+        "$weights/config.json",
+        "the weights are those of another model",
+        "Qwen3MoeForCausalLM",
+        "data['architectures'] = [value]",
+        "data['architectures'] = ['MiniMaxM2ForCausalLM']",
+    ),
+    "wrong-quantization": edited_json(
+        "$weights/config.json",
+        "the weights are quantized by another method",
+        "awq",
+        "data['quantization_config'] = {'quant_method': value}",
+        "data.pop('quantization_config', None)",
+    ),
+    "huge-weights": Fault(
+        "the weights are so many GB that they do not load in time (a hole in a file, no space is used)",
+        "4000",
+        "cp -n $weights/model.safetensors.index.json /var/lib/ascend-lab/index.good; "
+        'python3 -c "import json, os, struct, sys; '
+        "folder, size = sys.argv[1], int(sys.argv[2]) * 10 ** 9; name = 'model-lab-huge.safetensors'; "
+        "head = json.dumps({'lab.huge': {'dtype': 'U8', 'shape': [size], 'data_offsets': [0, size]}}).encode(); "
+        "file = open(folder + '/' + name, 'wb'); file.write(struct.pack('<Q', len(head)) + head); "
+        "file.truncate(8 + len(head) + size); file.close(); "
+        "path = folder + '/model.safetensors.index.json'; index = json.load(open(path)); "
+        "index['weight_map']['lab.huge'] = name; open(path, 'w').write(json.dumps(index))\" $weights $1",
+        "rm -f $weights/model-lab-huge.safetensors; if [ -e /var/lib/ascend-lab/index.good ]; then "
+        "mv /var/lib/ascend-lab/index.good $weights/model.safetensors.index.json; fi",
+    ),
+    # the machine
+    "old-firmware": Fault(
+        "the firmware is one that was not released for the driver",
+        "1.80.22.2.220",
+        KEEP.format("/usr/local/Ascend/firmware/version.info", "firmware")
+        + 'sed -i "s/^Version=.*/Version=$1/; s/^compatible_version_drv=.*/compatible_version_drv=[22.0.0,22.0.4.]/" '
+        "/usr/local/Ascend/firmware/version.info",
+        PUT_BACK.format("/usr/local/Ascend/firmware/version.info", "firmware"),
+    ),
+    "low-memory": meminfo(
+        "memory",
+        "the node has 600 MB of memory, and hardly any is free",
+        "s/^MemTotal:.*/MemTotal: 600000 kB/; s/^MemAvailable:.*/MemAvailable: 100 kB/",
+    ),
+    "swapped-out": meminfo(
+        "swap", "5 GiB are swapped out", "s/^SwapTotal:.*/SwapTotal: 8388608 kB/; s/^SwapFree:.*/SwapFree: 3145728 kB/"
+    ),
+    "idle-hugepages": meminfo(
+        "hugepages",
+        "most of the memory is reserved as huge pages that nobody uses",
+        "s/^HugePages_Total:.*/HugePages_Total: 10240/; s/^HugePages_Free:.*/HugePages_Free: 10240/; "
+        "s/^Hugepagesize:.*/Hugepagesize: 2048 kB/",
+    ),
+    "low-ulimit": Fault(
+        "the engine may open few files",
+        "1024",
+        "prlimit --pid $(pidof -s dockerd) --nofile=$1:$1",
+        "systemctl restart docker",
+    ),
+    "uneven-numa": Fault(
+        "the CPUs are spread unevenly over two NUMA nodes",
+        "",
+        "mount -t tmpfs -o size=64k tmpfs /sys/devices/system/node && cd /sys/devices/system/node && mkdir node0 node1 && "
+        "echo 0-31 > node0/cpulist && echo 32-39 > node1/cpulist && "
+        "for n in 0 1; do echo Node $n MemTotal: 1048576 kB > node$n/meminfo; done",
+        "! mountpoint -q /sys/devices/system/node || umount /sys/devices/system/node",
+    ),
+    "selinux-enforcing": Fault(
+        "SELinux is enforcing, and the engine uses it",
+        "",
+        "printf '#!/bin/sh\\necho Enforcing\\n' > /usr/local/bin/getenforce; chmod 755 /usr/local/bin/getenforce; "
+        + engine_says("selinux", "", "", r"s/\"name=seccomp/\"name=selinux\",\"name=seccomp/").breaks,
+        "rm -f /usr/local/bin/getenforce; " + engine_says("selinux", "", "", "").mends,
+    ),
+    "config-disk-full": Fault(
+        "the disk that takes the launch files is full",
+        "",
+        "mkdir -p /etc/ascend-vllm && mount -t tmpfs -o size=64k tmpfs /etc/ascend-vllm",
+        "! mountpoint -q /etc/ascend-vllm || umount /etc/ascend-vllm; rmdir /etc/ascend-vllm 2>/dev/null || true",
     ),
 }
 

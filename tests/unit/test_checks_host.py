@@ -255,6 +255,9 @@ FILES = {
     "sys/module/apparmor/parameters/enabled": "Y\n",
     "proc/1/comm": "systemd\n",
     "proc/1/cmdline": "/sbin/init\0",
+    "proc/150/comm": "dockerd\n",
+    "proc/150/limits": LIMITS.replace("524288", "3"),
+    "proc/150/cgroup": "0::/docker/{0}\n".format(OTHER),  # an engine inside a container is another one
     "proc/200/comm": "dockerd\n",
     "proc/200/cmdline": "/usr/bin/dockerd\0-H\0fd://\0",
     "proc/200/limits": LIMITS,
@@ -327,7 +330,7 @@ def test_a_machine_without_any_of_it(tmp_path):
 
 def test_a_governor_that_cannot_be_written(tmp_path, monkeypatch):
     root = lay(tmp_path)
-    monkeypatch.setattr(_facts_host.os, "access", lambda path, mode: "cpu10" in path)
+    monkeypatch.setattr(_facts_host.os, "access", lambda path, mode: mode == os.W_OK and "cpu10" in path)
     assert gather(N, {}, root)["cpufreq"]["writable"] == 1
 
 
