@@ -6,17 +6,20 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 from pathlib import Path
 
 import yaml
 from ansible_collections.ascend_ops.vllm.plugins.module_utils import (
+    _facts_peers,
     _group,
     _inputs,
     _plan,
     _plan_input,
     _preflight,
     _render,
+    _report,
 )
 
 ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
@@ -91,14 +94,36 @@ def plan(inputs):
     return _plan.plan(nodes, releases())
 
 
-def preflight(nodes, facts, min_driver=""):
+# ansible-core, and the oldest Python that it runs on nodes with.
+NODE_PYTHON = (("2.20", "3.9"), ("2.18", "3.8"), ("2.17", "3.7"), ("2.16", "3.6"))
+
+
+def preflight(nodes, facts, min_driver="", ansible_core=""):
     """The verdicts on all nodes of a plan; see ``_preflight.judge``."""
-    oldest = ""
+    drivers = {}
     for release in releases()["vllm_releases"]:
         if nodes and release["name"] == nodes[0]["recipe"]["release"]:
-            series = ".".join(release["cann"].split(".")[:2])
-            oldest = releases()["vllm_cann_drivers"].get(series, {}).get("min", "")
-    return _preflight.judge(nodes, facts, min_driver, oldest)
+            drivers = releases()["vllm_cann_drivers"].get(".".join(release["cann"].split(".")[:2]), {})
+    series = [int(part) for part in ansible_core.split(".")[:2]] if ansible_core else []
+    oldest = next((python for core, python in NODE_PYTHON if [int(part) for part in core.split(".")] <= series), "")
+    policy = {
+        "min_driver": min_driver,
+        "driver_min": drivers.get("min", ""),
+        "driver_paired": drivers.get("paired", ""),
+        # What this collection itself needs is 3.7.
+        "min_python": oldest if oldest not in ("", "3.6") else "3.7",
+    }
+    return _preflight.judge(nodes, facts, policy)
+
+
+def saved_facts(directory, host):
+    """What a node told at another time, from ``<directory>/<host>.json``."""
+    path = Path(directory) / (host + ".json")
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        return {"error": "no saved facts in {0}: {1}".format(path, getattr(error, "strerror", None) or error)}
+    return told if isinstance(told, dict) else {"error": "{0} holds no facts of a node".format(path)}
 
 
 def node_files(node, nic):
@@ -129,8 +154,11 @@ class FilterModule:
             "node_files": node_files,
             "proof_text": proof_text,
             "preflight": preflight,
-            "preflight_text": _preflight.text,
-            "preflight_stopping": _preflight.stopping,
+            "preflight_text": _report.text,
+            "preflight_junit": _report.junit,
+            "preflight_stopping": _report.stopping,
+            "saved_facts": saved_facts,
+            "peers": _facts_peers.peers_for,
             "group_action": _group.group_action,
             "unknown_inputs": lambda variables: _inputs.unknown_inputs(variables, known_inputs()),
             "target_groups": _inputs.target_groups,

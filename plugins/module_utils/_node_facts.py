@@ -7,15 +7,22 @@ from __future__ import absolute_import, annotations, division, print_function
 
 __metaclass__ = type
 
-import json
 import os
 import re
 import socket
 import stat
 import struct
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import LABEL_SERVICE, Engine, EngineError
+from ansible_collections.ascend_ops.vllm.plugins.module_utils import (
+    _facts_engine,
+    _facts_fabric,
+    _facts_host,
+    _facts_network,
+    _facts_weights,
+)
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._hccn import parse_hccn_conf
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_read import driver_package_version, read_npus
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._run import run
@@ -23,27 +30,39 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._run import run
 LISTEN = "0A"  # the state of a listening socket in /proc/net/tcp
 
 
-def gather(plan, engine="docker", archive="", npu_smi=None, timeout=20.0):
-    """All facts that the checks of a node need, for the node's *plan*. Each source that fails leaves a null or an error."""
-    container_name = plan["container"]["name"]
+def gather(plan, engine="docker", archive="", npu_smi=None, hccn_tool=None, timeout=20.0):
+    """All facts that the checks of a node need, for the node's *plan*. Each source that fails leaves a null or an error.
+
+    The slow ones are asked at the same time; each bounds its own commands with *timeout*.
+    """
+    options = {"engine": engine, "archive": archive, "npu_smi": npu_smi, "hccn_tool": hccn_tool, "timeout": timeout}
+    started = time.monotonic()
     facts = {
         "python": "{0}.{1}.{2}".format(*sys.version_info[:3]),
         "root": os.geteuid() == 0,
-        "cpus": os.cpu_count(),
-        "network": network(plan["address"]),
-        "npu": npus(npu_smi, timeout),
         "driver_package": driver_package_version(),
         "devices": {path: is_device(path) for path in plan["container"]["devices"]},
         "paths": {mount["source"]: os.path.exists(mount["source"]) for mount in plan["container"]["mounts"]},
         "hccn_conf": hccn_conf("/etc/hccn.conf"),
-        "engine": engine_facts(engine, plan["container"]["image"], container_name, timeout),
         "archive": os.path.isfile(archive) if archive else None,
-        "weights": [weights(item["path"]) for item in plan["weights"]],
     }
+    slow = {
+        "network": lambda: network(plan["address"]),
+        "npu": lambda: npus(npu_smi, timeout),
+        "engine": lambda: _facts_engine.gather(plan, options),
+        "weights": lambda: _facts_weights.gather(plan, options),
+        "host": lambda: _facts_host.gather(plan, options),
+        "net": lambda: _facts_network.gather(plan, options),
+        "fabric": lambda: _facts_fabric.gather(plan, options),
+    }
+    with ThreadPoolExecutor(len(slow)) as pool:
+        for name, told in [(name, pool.submit(ask)) for name, ask in slow.items()]:
+            facts[name] = told.result()
     container = facts["engine"]["container"]
     members = pids_of(container["id"]) if container and container["running"] else []
     facts["service_pids"] = sorted(members)
     facts["ports"] = listeners(wanted_ports(plan["ports"]), set(members))
+    facts["seconds"] = round(time.monotonic() - started, 2)
     return facts
 
 
@@ -179,104 +198,3 @@ def pids_of(container_id):
         except OSError:
             continue
     return result
-
-
-# -- engine and weights ---------------------------------------------------------------------------------------------
-
-
-def engine_facts(executable, image, container, timeout):
-    """Version of the engine, the image and the container of the plan; ``error`` where the engine cannot be asked."""
-    facts = {"version": None, "error": "", "image": None, "container": None, "foreign": False}
-    engine = Engine(executable, timeout)
-    try:
-        facts["version"] = (engine.call(["version", "--format", "{{.Server.Version}}"])[1].split() or [None])[-1]
-        facts["image"] = engine.image(image)
-        found = engine.container(container)
-        if found is not None:
-            facts["foreign"] = LABEL_SERVICE not in found["labels"]
-        facts["container"] = found
-    except EngineError as error:
-        facts["error"] = str(error)
-    return facts
-
-
-def weights(path):
-    """A checkpoint's directory: ``{path, exists, architecture, quantization, shards, bytes, problems}``.
-
-    Every shard that the index names must be there, and be as long as its own header says.
-    """
-    facts = {
-        "path": path,
-        "exists": os.path.isdir(path),
-        "architecture": None,
-        "quantization": None,
-        "shards": 0,
-        "bytes": 0,
-        "problems": [],
-    }
-    if not facts["exists"]:
-        return facts
-    config = _json(os.path.join(path, "config.json"), facts["problems"])
-    if config is not None:
-        architectures, quantization = config.get("architectures"), config.get("quantization_config")
-        facts["architecture"] = architectures[0] if isinstance(architectures, list) and architectures else None
-        facts["quantization"] = quantization.get("quant_method") if isinstance(quantization, dict) else None
-    try:
-        names = sorted(name for name in os.listdir(path) if name.endswith(".safetensors"))
-    except OSError as error:
-        facts["problems"].append("it cannot be listed: {0}".format(error.strerror))
-        return facts
-    index_path = os.path.join(path, "model.safetensors.index.json")
-    if os.path.exists(index_path):
-        index = _json(index_path, facts["problems"])
-        weight_map = (index or {}).get("weight_map")
-        wanted = sorted(set(map(str, weight_map.values()))) if isinstance(weight_map, dict) else []
-        if index is not None and not wanted:
-            facts["problems"].append("model.safetensors.index.json names no shard")
-        missing = [name for name in wanted if name not in names]
-        if missing:
-            facts["problems"].append(
-                "{0} of {1} shards of the index are missing, such as {2}".format(len(missing), len(wanted), missing[0])
-            )
-        names = [name for name in wanted if name not in missing]
-    elif not names:
-        facts["problems"].append("no *.safetensors file")
-    for name in names:
-        size, wanted_size, problem = shard(os.path.join(path, name))
-        facts["shards"] += 1
-        facts["bytes"] += size
-        if problem:
-            facts["problems"].append("{0}: {1}".format(name, problem))
-        elif size != wanted_size:
-            facts["problems"].append("{0} has {1} bytes and its header says {2}".format(name, size, wanted_size))
-    return facts
-
-
-def _json(path, problems):
-    try:
-        with open(path, encoding="utf-8") as stream:
-            data = json.load(stream)
-    except (OSError, ValueError) as error:
-        problems.append("{0}: {1}".format(os.path.basename(path), getattr(error, "strerror", None) or "no JSON"))
-        return None
-    if not isinstance(data, dict):
-        problems.append("{0}: no JSON object".format(os.path.basename(path)))
-        return None
-    return data
-
-
-def shard(path):
-    """``(size, size by its header, problem)`` of a safetensors file; reads the header alone."""
-    try:
-        size = os.path.getsize(path)
-        with open(path, "rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            if length > 1 << 27:
-                return size, None, "its header is no safetensors header"
-            if length + 8 > size:
-                return size, None, "has {0} bytes and its header says {1} or more".format(size, length + 8)
-            header = json.loads(stream.read(length).decode("utf-8"))
-        ends = [item["data_offsets"][1] for name, item in header.items() if name != "__metadata__"]
-        return size, 8 + length + max(ends or [0]), ""
-    except (OSError, ValueError, struct.error, KeyError, IndexError, TypeError, AttributeError) as error:
-        return 0, None, getattr(error, "strerror", None) or "its header is no safetensors header"

@@ -201,6 +201,7 @@ def _plan_replica(name, members, releases):
                     "ports": ports,
                     "recipe": {
                         "name": recipe["name"],
+                        "architecture": recipe.get("architecture"),
                         "release": release,
                         "checkpoint": checkpoint_name,
                         "scenarios": list(settings.get("scenarios") or []),

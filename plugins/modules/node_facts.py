@@ -27,6 +27,9 @@ options:
   npu_smi:
     description: Path of npu-smi on the node. Searched at the usual places when not given.
     type: path
+  hccn_tool:
+    description: Path of hccn_tool on the node. Searched at the usual places when not given.
+    type: path
   timeout:
     description: Seconds that one external command may take.
     type: float
@@ -63,10 +66,14 @@ facts:
     devices: {description: Device nodes of the plan, and whether they are there., type: dict}
     paths: {description: Sources of the plan's mounts, and whether they are there., type: dict}
     hccn_conf: {description: "/etc/hccn.conf by chip, or null.", type: dict}
-    engine: {description: "C(version), C(image), C(container), or C(error).", type: dict}
-    weights: {description: "One entry per checkpoint: C(exists), C(shards), C(bytes), C(problems).", type: list}
+    engine: {description: "The engine, its set-up, C(image) and C(container) of the plan, other containers, or C(error).", type: dict}
+    weights: {description: "One entry per checkpoint: whether it is complete, what it is, how fast it is read.", type: list}
+    host: {description: "Memory, CPUs, limits, disks, kernel, stale processes.", type: dict}
+    net: {description: "Interfaces, host name, clock, ephemeral ports, firewall.", type: dict}
+    fabric: {description: "Per chip what hccn_tool tells: link, health, address, TLS, optics, peer.", type: dict}
     ports: {description: Who listens on the plan's ports., type: list}
     service_pids: {description: Processes of the service that runs already., type: list}
+    seconds: {description: How long it took., type: float}
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -79,6 +86,7 @@ def main():
             plan=dict(type="dict", required=True),
             archive=dict(type="str", default=""),
             npu_smi=dict(type="path"),
+            hccn_tool=dict(type="path"),
             timeout=dict(type="float", default=20.0),
             engine=dict(type="str", default="docker"),
         ),
