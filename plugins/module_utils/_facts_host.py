@@ -32,6 +32,7 @@ SYSCTLS = (
 DISKS = ("/", "/var", "/tmp", "/etc/ascend-vllm", "/var/lib/ascend-vllm")
 # What an engine of vLLM calls its processes, or the command that starts it.
 STALE = re.compile(r"VLLM::|(^|[/\s])vllm\s+serve(\s|$)|vllm\.entrypoints\.(openai\.api_server|cli)")
+SECRET = re.compile(r"(--[\w-]*(?:key|token|password|secret)[\w-]*[= ]+)(?!--)\S+", re.I)
 CONTAINER = re.compile(r"(?:^|[/:-])([0-9a-f]{64})(?:\.scope)?(?:/|$)", re.M)
 
 
@@ -107,7 +108,7 @@ class Reader(object):
                 {
                     "pid": int(pid),
                     "name": self.line("proc/{0}/comm".format(pid)),
-                    "command": command[:200],
+                    "command": SECRET.sub(r"\1***", command)[:200],
                     # The innermost: nodes that are containers themselves have the outer one in all their paths.
                     "container": groups[-1] if groups else None,
                 }

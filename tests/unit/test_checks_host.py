@@ -266,7 +266,7 @@ FILES = {
     "proc/300/cmdline": "VLLM::EngineCore_DP0\0",
     "proc/300/cgroup": "0::/system.slice/docker-{0}.scope\n".format(OWN),
     "proc/301/comm": "python3\n",
-    "proc/301/cmdline": "/usr/bin/python3\0/usr/local/bin/vllm\0serve\0/models/x\0",
+    "proc/301/cmdline": "/usr/bin/python3\0/usr/local/bin/vllm\0serve\0/models/x\0--api-key\0s3cret\0--hf-token=s3cret\0",
     "proc/301/cgroup": "9:name=systemd:/docker/{0}/docker/{1}\n0::/\n".format(OTHER, OWN),
     "proc/302/comm": "bash\n",
     "proc/302/cmdline": "tail\0-f\0/var/log/vllm-serve.log\0",
@@ -309,8 +309,13 @@ def test_what_a_machine_tells(tmp_path):
     assert (facts["uptime"], facts["load"], facts["time_sync"]) == (86400.5, [0.1, 0.2, 0.3], ["chronyd"])
     assert facts["stale"] == [
         {"pid": 300, "command": "VLLM::EngineCore_DP0", "container": OWN},
-        {"pid": 301, "command": "/usr/bin/python3 /usr/local/bin/vllm serve /models/x", "container": OWN},
+        {
+            "pid": 301,
+            "command": "/usr/bin/python3 /usr/local/bin/vllm serve /models/x --api-key *** --hf-token=***",
+            "container": OWN,
+        },
     ]
+    assert "s3cret" not in json.dumps(facts)
     assert facts["driver"] == {"version": "24.1.rc1", "package": "24.1.rc1", "compatible": [["7.0.0", "7.2.99"]]}
     assert facts["firmware"]["compatible"] == [["23.0.rc3", "23.0.rc3."], ["23.0.0", "23.0.0."]]
     assert all(free > 0 for free in facts["disks"].values()) and len(facts["disks"]) == 5
