@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-import struct
 import subprocess
 import sys
 
@@ -17,9 +16,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._node_facts import
     network,
     parse_addresses,
     pids_of,
-    shard,
     wanted_ports,
-    weights,
 )
 from test_plan import a2
 
@@ -89,145 +86,6 @@ def test_listeners_of_ports_that_nobody_wants():
 
 
 # -- weights --------------------------------------------------------------------------------------------------------
-
-
-def write_shard(path, tensors, size=None, header=None):
-    """A real safetensors file; *size* cuts it off or draws it out."""
-    offset, entries = 0, {"__metadata__": {"format": "pt"}}
-    for name, numbers in tensors.items():
-        entries[name] = {"dtype": "F32", "shape": [numbers], "data_offsets": [offset, offset + 4 * numbers]}
-        offset += 4 * numbers
-    text = json.dumps(entries).encode() if header is None else header
-    content = struct.pack("<Q", len(text)) + text + b"\0" * offset
-    path.write_bytes(content if size is None else content[:size].ljust(size, b"\0"))
-    return len(content)
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    """A complete checkpoint of two shards."""
-    folder = tmp_path / "MiniMax-M2.5"
-    folder.mkdir()
-    (folder / "config.json").write_text(
-        json.dumps({"architectures": ["MiniMaxM2ForCausalLM"], "quantization_config": {"quant_method": "fp8"}})
-    )
-    names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
-    for name in names:
-        write_shard(folder / name, {"a" + name: 10, "b" + name: 7})
-    (folder / "model.safetensors.index.json").write_text(
-        json.dumps({"weight_map": {letter + name: name for name in names for letter in "ab"}})
-    )
-    return folder
-
-
-def test_complete_checkpoint(checkpoint):
-    size = sum(path.stat().st_size for path in checkpoint.glob("*.safetensors"))
-    assert weights(str(checkpoint)) == {
-        "path": str(checkpoint),
-        "exists": True,
-        "architecture": "MiniMaxM2ForCausalLM",
-        "quantization": "fp8",
-        "shards": 2,
-        "bytes": size,
-        "problems": [],
-    }
-
-
-def test_no_checkpoint(tmp_path):
-    seen = weights(str(tmp_path / "absent"))
-    assert (seen["exists"], seen["shards"], seen["problems"]) == (False, 0, [])
-
-
-SECOND = "model-00002-of-00002.safetensors"
-
-
-def rewrite(name, content):
-    return lambda folder: (folder / name).write_bytes(content)
-
-
-DAMAGE = {
-    "a shard is missing": (
-        lambda folder: (folder / SECOND).unlink(),
-        ["1 of 2 shards of the index are missing, such as " + SECOND],
-    ),
-    "a link leads nowhere": (
-        lambda folder: [(folder / SECOND).unlink(), (folder / SECOND).symlink_to("/nowhere")],
-        [SECOND + ": No such file or directory"],
-    ),
-    "a shard is cut off": (
-        lambda folder: write_shard(folder / SECOND, {"a": 10}, size=120),
-        [SECOND + " has 120 bytes and its header says 1"],
-    ),
-    "a header is cut off": (
-        lambda folder: write_shard(folder / SECOND, {"a": 10}, size=50),
-        [SECOND + ": has 50 bytes and its header says 105 or more"],
-    ),
-    "a shard is too long": (
-        lambda folder: write_shard(folder / SECOND, {"a": 10}, size=5000),
-        [SECOND + " has 5000 bytes and its header says 1"],
-    ),
-    "an empty shard": (rewrite(SECOND, b""), [SECOND + ": its header is no safetensors header"]),
-    "a page of a hub instead": (
-        rewrite(SECOND, b"version https://git-lfs.github.com/spec/v1\noid sha256:0"),
-        [SECOND + ": its header is no safetensors header"],
-    ),
-    "a header of another kind": (
-        lambda folder: write_shard(folder / SECOND, {}, header=b'["a"]'),
-        [SECOND + ": its header is no safetensors header"],
-    ),
-    "a header that lies": (
-        lambda folder: write_shard(folder / SECOND, {}, header=b'{"a": {"data_offsets": ["x"]}}'),
-        [SECOND + ": its header is no safetensors header"],
-    ),
-    "no config": (lambda folder: (folder / "config.json").unlink(), ["config.json: No such file or directory"]),
-    "a broken config": (rewrite("config.json", b"{"), ["config.json: no JSON"]),
-    "a config that is a list": (rewrite("config.json", b"[]"), ["config.json: no JSON object"]),
-    "a broken index": (rewrite("model.safetensors.index.json", b"{"), ["model.safetensors.index.json: no JSON"]),
-    "an index without shards": (
-        rewrite("model.safetensors.index.json", b'{"weight_map": {}}'),
-        ["model.safetensors.index.json names no shard"],
-    ),
-    "an index of another kind": (
-        rewrite("model.safetensors.index.json", b'{"weight_map": ["a"]}'),
-        ["model.safetensors.index.json names no shard"],
-    ),
-    "only small files": (lambda folder: [path.unlink() for path in folder.glob("model*")], ["no *.safetensors file"]),
-}
-
-
-@pytest.mark.parametrize("case", DAMAGE)
-def test_damaged_checkpoint(case, checkpoint):
-    damage, problems = DAMAGE[case]
-    damage(checkpoint)
-    seen = weights(str(checkpoint))["problems"]
-    assert len(seen) == len(problems) and all(map(str.startswith, seen, problems)), seen
-
-
-@pytest.mark.parametrize(
-    "config", [b'{"architectures": "x"}', b'{"architectures": []}', b'{"quantization_config": "fp8"}']
-)
-def test_an_odd_config_is_read_as_far_as_it_goes(config, checkpoint):
-    (checkpoint / "config.json").write_bytes(config)
-    seen = weights(str(checkpoint))
-    assert (seen["architecture"], seen["quantization"], seen["problems"]) == (None, None, [])
-
-
-def test_one_file_without_an_index(checkpoint):
-    for path in checkpoint.glob("model*"):
-        path.unlink()
-    write_shard(checkpoint / "model.safetensors", {"a": 3})
-    assert (weights(str(checkpoint))["shards"], weights(str(checkpoint))["problems"]) == (1, [])
-
-
-def test_shard_reads_the_header_alone(tmp_path):
-    size = write_shard(tmp_path / "x", {"a": 3})
-    assert shard(str(tmp_path / "x")) == (size, size, "")
-    (tmp_path / "huge").write_bytes(struct.pack("<Q", 1 << 62) + b"{}")
-    assert shard(str(tmp_path / "huge")) == (10, None, "its header is no safetensors header")
-    assert shard(str(tmp_path)) == (0, None, "Is a directory")
-
-
-# -- processes, devices, all of it ----------------------------------------------------------------------------------
 
 
 def test_pids_of_is_by_the_control_group():

@@ -1,0 +1,160 @@
+"""The checks of a node and of its NPUs: a healthy node passes; each broken thing is seen by its check, by name."""
+
+import copy
+from pathlib import Path
+
+import healthy as told
+import pytest
+from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
+from ansible_collections.ascend_ops.vllm.plugins.module_utils import _checks_node
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_smi import explain_failure, parse_info
+from test_plan import a2, a3
+
+FIXTURES = Path(__file__).parent / "fixtures" / "npu-smi"
+A2 = parse_info((FIXTURES / "info-910B3-8npu-24.1.rc1.b030.txt").read_text())
+A3 = parse_info((FIXTURES / "info-A3-8npu16die-24.1.rc3.7-idle.txt").read_text())
+A2["process_npus"] = list(range(8))  # the recording ends before the table of processes
+NODE = plan(a2())["nodes"][0]
+SINGLE = plan(a3())["nodes"][0]
+
+
+def healthy(node, npu=A2):
+    """What a good node tells."""
+    container = node["container"]
+    return copy.deepcopy(
+        {
+            "root": True,
+            "network": {"interface": "eth0", "addresses": {node["address"]: "eth0", "127.0.0.1": "lo"}, "error": ""},
+            "npu": npu,
+            "devices": dict.fromkeys(container["devices"], True),
+            "paths": {mount["source"]: True for mount in container["mounts"]},
+            "hccn_conf": {str(chip): {"address": "192.0.2.{0}".format(chip)} for chip in range(16)},
+            "service_pids": [],
+            "ports": [],
+        }
+    )
+
+
+def judged(change=None, node=NODE, npu=A2):
+    """{check: verdict} after *change* has had its way with the facts."""
+    facts = healthy(node, npu)
+    if change:
+        change(facts)
+    return told.whole(_checks_node.judge(node, facts, {}), _checks_node)
+
+
+def words(verdicts):
+    return {check["verdict"] for check in verdicts.values()}
+
+
+def test_a_healthy_node_passes_everything():
+    assert words(judged()) == {"pass"}
+    assert words(judged(node=SINGLE, npu=A3)) == {"pass"}
+    assert {"port.api", "port.rpc", "port.hccl"} <= set(judged())
+    assert "port.rpc" not in judged(node=SINGLE, npu=A3)
+
+
+def test_every_check_is_documented():
+    assert set(judged()) == set(_checks_node.CHECKS)
+    told.catalogue(_checks_node)
+
+
+put = told.put
+
+
+def listener(port, pid=4711, name="nginx: master", own=False):
+    return [{"port": port, "address": "0.0.0.0", "pid": pid, "name": name, "own": own}]
+
+
+def chip(key, value):
+    """A change: something of the chip of NPU 3."""
+
+    def change(facts):
+        facts["npu"]["devices"][3][key] = value
+
+    return change
+
+
+def lose_a_chip(facts):
+    facts["npu"]["devices"].pop()
+
+
+BUSY = [{"pid": 78617, "name": "VLLM::EngineCore", "memory_mb": 50000}]
+# change, check, verdict, what is seen, what the remedy (or what is wanted) names
+BROKEN = [
+    (put("root", False), "node.rights", "fail", "an ordinary user", "ansible_become"),
+    (put("network", "interface", None), "network.address", "fail", "has 10.0.0.11 (eth0)", "vllm_recipe_address"),
+    (
+        put("network", {"interface": None, "addresses": {"127.0.0.1": "lo", "fe80::1": "eth0"}, "error": ""}),
+        "network.address",
+        "fail",
+        "the node has no address",
+        "10.0.0.11",
+    ),
+    (
+        put("network", {"interface": None, "addresses": {}, "error": "no command ip"}),
+        "network.address",
+        "unknown",
+        "no command ip",
+        "iproute",
+    ),
+    (put("npu", explain_failure(187, "")), "npu.tool", "fail", "driver", ""),
+    (put("npu", explain_failure(187, "")), "npu.count", "unknown", "no table", "npu.tool"),
+    (lose_a_chip, "npu.count", "fail", "7 chips", "lspci"),
+    (chip("health", "Alarm"), "npu.health", "fail", "NPU 3", "reset"),
+    (chip("health", None), "npu.health", "unknown", "NPU 3", ""),
+    (chip("name", "310P3"), "npu.product", "fail", "310P3", "hardware"),
+    (chip("processes", BUSY), "npu.idle.processes", "fail", "PID 78617 (VLLM::EngineCore) on NPU 3", "ps -fp"),
+    (chip("hbm_used_mb", 50000), "npu.idle.hbm", "fail", "50000", "5000"),
+    (put("devices", "/dev/davinci5", False), "npu.devices", "fail", "missing: /dev/davinci5", "dmesg"),
+    (put("devices", {}), "npu.devices", "fail", "/dev/davinci0", "dmesg"),
+    (put("paths", "/usr/local/bin/npu-smi", False), "driver.files", "fail", "g: /usr/local/bin/npu-smi", "--full"),
+    (put("paths", "/usr/local/dcmi", False), "driver.files", "warn", "missing: /usr/local/dcmi", "--full"),
+    (put("paths", {}), "driver.files", "fail", "/usr/local/Ascend/driver/lib64", "--full"),
+    (put("hccn_conf", None), "fabric.hccn_conf", "fail", "no readable /etc/hccn.conf", "hccn_tool"),
+    (
+        put("hccn_conf", {"0": {"address": "192.0.2.1"}, "1": {}}),
+        "fabric.hccn_conf",
+        "fail",
+        "1 chips with an address",
+        "hccn_tool",
+    ),
+    (put("ports", listener(20004)), "port.api", "fail", "20004 taken by pid 4711 (nginx: master)", "vllm_recipe_args"),
+    (
+        put("ports", listener(2347, None, None)),
+        "port.rpc",
+        "fail",
+        "2347 taken by an unknown process",
+        "data-parallel-rpc-port",
+    ),
+    (put("ports", listener(60007)), "port.hccl", "fail", "60007 taken by pid 4711", "HCCL_IF_BASE_PORT"),
+    (put("ports", None), "port.api", "unknown", "does not tell", "ss -ltnp"),
+]
+
+
+@pytest.mark.parametrize(("change", "check", "verdict", "seen", "named"), BROKEN)
+def test_broken(change, check, verdict, seen, named):
+    found = judged(change)[check]
+    assert found["verdict"] == verdict, found
+    assert seen in found["seen"]
+    assert named in found["remedy"] or named in found["wanted"], found
+
+
+@pytest.mark.parametrize(("memory", "hbm"), [(55000, "pass"), (50, "skipped"), (None, "skipped")])
+def test_its_own_running_service_is_no_fault(memory, hbm):
+    process = {"pid": 78617, "name": "VLLM::Worker", "memory_mb": memory}
+
+    def running(facts):
+        facts["service_pids"] = [78617]
+        facts["ports"] = listener(60000, 78617, "VLLM::Worker", own=True)
+        for device in facts["npu"]["devices"]:
+            device.update(processes=[process], hbm_used_mb=58000)
+
+    verdicts = judged(running)
+    assert verdicts.pop("npu.idle.hbm")["verdict"] == hbm
+    assert words(verdicts) == {"pass"}
+    assert verdicts["port.hccl"]["seen"] == "in use by the service itself"
+
+
+def test_hccn_conf_matters_less_on_a_single_node():
+    assert judged(put("hccn_conf", None), SINGLE, A3)["fabric.hccn_conf"]["verdict"] == "warn"

@@ -1,0 +1,86 @@
+"""One thing that a node did not tell, or told as something else, ends no check and turns no bad verdict into a pass."""
+
+import copy
+
+import pytest
+from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
+from ansible_collections.ascend_ops.vllm.plugins.module_utils import (
+    _checks_engine,
+    _checks_host,
+    _checks_versions,
+    _checks_weights,
+)
+from healthy import own_facts, whole
+from hypothesis import given
+from hypothesis import strategies as st
+from test_plan import a2, a3
+
+MODULES = [_checks_engine, _checks_host, _checks_versions, _checks_weights]
+MEMBERS = plan(a2())["nodes"]
+A3 = plan(a3())["nodes"][0]
+POLICY = {
+    "driver_min": "25.0",
+    "driver_paired": "26.0.RC1",
+    "min_python": "3.8",
+    "architecture": "MiniMaxM2ForCausalLM",
+}
+# What a judge may raise on facts of another shape: its caller makes that "unknown".
+CAUGHT = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+
+
+def paths(value, path=()):
+    """The path of every named value in some facts."""
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        if isinstance(key, str):
+            yield path + (key,)
+        yield from paths(inner, path + (key,))
+
+
+def without(facts, path):
+    """The facts with a null at a path."""
+    changed = inner = copy.deepcopy(facts)
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = None
+    return changed
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.rpartition("_")[2])
+@pytest.mark.parametrize("node", [MEMBERS[0], A3], ids=["a2", "a3"])
+def test_a_null_anywhere_ends_no_check(module, node):
+    facts = own_facts(node)
+    ids = list(whole(module.judge(node, facts, POLICY), module))
+    for path in paths(facts):
+        assert list(whole(module.judge(node, without(facts, path), POLICY), module)) == ids, path
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9) | st.floats(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.data(), JSON)
+def test_a_value_of_another_kind_is_judged_or_left(data, value):
+    facts = own_facts(A3)
+    path = data.draw(st.sampled_from(list(paths(facts))))
+    inner = facts
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    for module in MODULES:
+        try:
+            checks = module.judge(A3, facts, POLICY)
+        except CAUGHT:
+            continue
+        whole(checks, module)
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if hasattr(module, "judge_replica")])
+def test_a_null_anywhere_ends_no_comparison(module):
+    facts = {node["host"]: own_facts(node) for node in MEMBERS}
+    last = MEMBERS[-1]["host"]
+    for path in paths(facts[last]):
+        told = module.judge_replica(MEMBERS, dict(facts, **{last: without(facts[last], path)}), POLICY)
+        assert set(told) == set(facts)
