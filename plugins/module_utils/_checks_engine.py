@@ -103,7 +103,10 @@ def judge(node, facts, policy):
         if engine.get("error"):
             checks.append(verdict(check, "unknown", NOT_TOLD, wanted, "See engine.running."))
         else:
-            word, seen, remedy = function(node, facts, engine)
+            try:
+                word, seen, remedy = function(node, facts, engine)
+            except (AttributeError, KeyError, TypeError, ValueError):  # a part of it was not told, or otherwise
+                word, seen, remedy = "unknown", "the node did not tell it all", ""
             checks.append(verdict(check, word, seen, wanted, remedy or CHECKS[check]["remedy"]))
     return checks
 

@@ -135,7 +135,10 @@ def judge(node, facts, policy):
         ("host.disk", _disk, "{0:.0f} GiB free".format(ROOMY_DISK / GIB)),
         ("service.stale", _stale, "no process or container of an earlier deployment"),
     ):
-        word, seen = function(node, facts, host, policy or {})
+        try:
+            word, seen = function(node, facts, host, policy or {})
+        except (AttributeError, KeyError, TypeError, ValueError):  # a part of it was not told, or otherwise
+            word, seen = UNTOLD
         checks.append(verdict(check, word, seen, wanted, CHECKS[check]["remedy"]))
     return checks
 
@@ -148,7 +151,7 @@ def _numbers(text):
 
 
 def _python(node, facts, host, policy):
-    seen = host.get("python") or facts.get("python")
+    seen = host.get("python")
     if not seen:
         return UNTOLD
     return "pass" if _numbers(seen) >= _numbers(policy.get("min_python") or MIN_PYTHON) else "fail", str(seen)

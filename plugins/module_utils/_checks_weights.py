@@ -63,7 +63,7 @@ CHECKS = {
 
 def judge(node, facts, policy):
     """The verdicts on the checkpoints of one node."""
-    told = {item["path"]: item for item in facts.get("weights") or []}
+    told = told_by_path(facts)
     served = [item for item in node["weights"] if not item["draft"]]
     drafts = [item for item in node["weights"] if item["draft"]]
     checks = [_complete("weights.served", item, told.get(item["path"])) for item in served[:1]]
@@ -79,6 +79,15 @@ def judge(node, facts, policy):
     return checks
 
 
+def told_by_path(facts):
+    """The checkpoints that a node told of, whole, by their paths."""
+    return {
+        item.get("path"): item
+        for item in facts.get("weights") or []
+        if isinstance(item, dict) and all(item.get(key) is not None for key in ("problems", "shards", "bytes"))
+    }
+
+
 def _complete(name, item, told):
     wanted = "the checkpoint of {0} at {1}".format(item["source"], item["path"])
     remedy = "Download it there, or point vllm_recipe_weights_dir at the directory that holds {0}.".format(
@@ -88,7 +97,11 @@ def _complete(name, item, told):
         return verdict(name, "unknown", "the node did not tell", wanted, remedy)
     if told["exists"] is None:
         return verdict(
-            name, "unknown", "; ".join(told["problems"]), wanted, "See 'df' and 'mount' on the node: it hangs."
+            name,
+            "unknown",
+            "; ".join(told["problems"] or ["the node did not tell"]),
+            wanted,
+            "See 'df' and 'mount' on the node: it hangs.",
         )
     if not told["exists"]:
         return verdict(name, "fail", "no directory {0}".format(item["path"]), wanted, remedy)
@@ -207,7 +220,7 @@ def judge_replica(members, facts_by_host, policy):
         return {node["host"]: [] for node in members}
     prints = []
     for node in members:
-        told = {item["path"]: item for item in (facts_by_host.get(node["host"]) or {}).get("weights") or []}
+        told = told_by_path(facts_by_host.get(node["host"]) or {})
         own = [(told.get(item["path"]) or {}).get("fingerprint") for item in node["weights"]]
         prints.append((node["host"], tuple(own) if all(own) else None))
     seen = ", ".join(

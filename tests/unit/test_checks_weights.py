@@ -65,6 +65,7 @@ BROKEN = [
     ),
     (N, put("weights", 0, "problems", ["a", "b", "c", "d"]), "weights.served", "fail", "a; b; c", "not complete"),
     (N, put("weights", []), "weights.served", "unknown", "did not tell", "MiniMax-M2.5"),
+    (N, put("weights", 0, "problems", None), "weights.served", "unknown", "did not tell", "MiniMax-M2.5"),
     (N, put("weights", 0, "index_bytes", 231 * GB), "weights.served", "warn", "the index says 231.0 GB", "revision"),
     (A3, put("weights", 1, "exists", False), "weights.draft", "fail", "no directory /mnt/sfs_turbo", "Eagle3"),
     (N, put("weights", 0, "architecture", "Qwen3ForCausalLM"), "weights.architecture", "fail", "Qwen3", "recipe"),
