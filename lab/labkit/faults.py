@@ -247,6 +247,21 @@ FAULTS = {
         EMPTY_IMAGE + "docker create --name lab-old --label ascend_ops.vllm.service=old lab-empty > /dev/null",
         "docker rm --force lab-old > /dev/null; docker rmi lab-empty > /dev/null 2>&1 || true",
     ),
+    "name-taken": Fault(
+        "a container that this collection did not make has the name of the service's",
+        "minimax2_5",
+        EMPTY_IMAGE + "docker rename $1 lab-kept 2>/dev/null; docker create --name $1 lab-empty > /dev/null",
+        "docker rm --force $1 > /dev/null; docker rename lab-kept $1 2>/dev/null; "
+        "docker rmi lab-empty > /dev/null 2>&1 || true",
+    ),
+    "image-missing": Fault(
+        "neither the image nor its archive is on the node",
+        "quay.io/ascend/vllm-ascend:v0.20.2rc1",
+        "for tag in $1 $1-a3; do docker tag $tag lab-hidden:${tag##*:} 2>/dev/null && docker rmi $tag > /dev/null; done; "
+        "mount -t tmpfs -o size=64k tmpfs /opt/images",
+        "umount /opt/images; for tag in $1 $1-a3; do "
+        "docker tag lab-hidden:${tag##*:} $tag 2>/dev/null && docker rmi lab-hidden:${tag##*:} > /dev/null; done; true",
+    ),
     "old-engine": engine_says("version", "the engine says that it is an old one", "18.09.0", "s/^20[.].*/$1/"),
     "no-cgroup-driver": engine_says(
         "cgroup", "the engine has no cgroup driver", "", r"s/\"CgroupDriver\":\"[a-z]*\"/\"CgroupDriver\":\"none\"/"
@@ -274,6 +289,7 @@ FAULTS = {
         "umount /run/lab-small 2>/dev/null; " + engine_says("root", "", "", "").mends,
     ),
     # weights
+    "draft-missing": hidden("${weights%/*}/Eagle3", "draft", "the draft model's folder is gone"),
     "weights-differ": edited_json(
         "$weights/generation_config.json",
         "the weights are another revision than on the other nodes",
