@@ -49,7 +49,8 @@ def render():
                     "",
                     "- **Read from:** " + check["read"],
                     "- **Do:** " + check["remedy"],
-                    "- **Proven by:** " + ("`lab break NODE {0}`".format(" ".join(proof.fault)) if proof else "recorded facts"),
+                    "- **Proven by:** "
+                    + ("`lab break NODE {0}`".format(" ".join(proof.fault)) if proof else "recorded facts"),
                     "",
                 ]
             )

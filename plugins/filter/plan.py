@@ -109,7 +109,6 @@ def preflight(nodes, facts, min_driver="", ansible_core=""):
     policy = {
         "min_driver": min_driver,
         "driver_min": drivers.get("min", ""),
-        "driver_paired": drivers.get("paired", ""),
         # What this collection itself needs is 3.7.
         "min_python": oldest if oldest not in ("", "3.6") else "3.7",
     }

@@ -287,7 +287,7 @@ def _switch(node, members, chips):
         systems = sorted({str(entry["lldp"].get("system") or "a switch without a name") for entry in chips.values()})
         return _result(name, "pass", ", ".join(systems[:4]), wanted)
     parts = ["no switch seen by {0}".format(names(without))] if without else []
-    parts += ["not told: {0}".format(_grouped(untold))] if untold else []
+    parts += [_grouped(untold)] if untold else []
     text = "; ".join(parts) or "no chips"
     if without and not with_switch and not untold:
         experts = "--enable-expert-parallel" in node["argv"]

@@ -182,7 +182,8 @@ def _socket_inodes(pid):
 def _name(pid):
     try:
         with open("/proc/{0}/cmdline".format(pid), "rb") as stream:
-            return stream.read(200).replace(b"\0", b" ").decode("utf-8", "replace").strip() or None
+            command = stream.read(2000).replace(b"\0", b" ").decode("utf-8", "replace").strip()
+            return _facts_host.SECRET.sub(r"\1***", command)[:200] or None
     except OSError:
         return None
 

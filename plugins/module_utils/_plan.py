@@ -827,7 +827,7 @@ def _mount(given):
         for key, default in (("read_only", True), ("optional", False), ("create", False))
     }
     if (
-        sorted(mount) != ["source", "target"]
+        set(mount) != {"source", "target"}
         or None in flags.values()
         or not all(isinstance(path, str) and _DIRECTORY.match(path) for path in mount.values())
     ):

@@ -56,7 +56,7 @@ def judge(nodes, facts, policy):
     :param nodes: the plan's nodes.
     :param facts: host to what the modules node_facts and peer_facts returned, or ``{"error": str}`` where the node could
         not be asked.
-    :param policy: what is demanded: ``min_driver``, ``driver_min``, ``driver_paired``, ``min_python``; empty for none.
+    :param policy: what is demanded: ``min_driver``, ``driver_min``, ``min_python``; empty for none.
     :return: a list of reports, one per replica: ``{schema_version, replica, nodes: [{host, checks}], summary}``.
     """
     reports = {}

@@ -184,7 +184,7 @@ def test_garbage_to_the_primary_is_not_counted(members):
     words = [b"\n", b"\xff\xfe\n", b"[]\n", b'{"hello": "x", "host": "two"}\n', b"GET / HTTP/1.0\r\n\r\n"]
     known = json.dumps({"hello": peers_module.HELLO, "host": "two", "back": 10**9}).encode() + b"\n"
     stranger = json.dumps({"hello": peers_module.HELLO, "host": "mallory"}).encode() + b"\n"
-    for word in words + [stranger, known + b"{}\n{}\n{}\n"]:
+    for word in words + [stranger + b"{}\n{}\n{}\n", known + b"{}\n{}\n{}\n"]:
         with socket.create_connection((PRIMARY, port)) as connection:
             connection.sendall(word)
     thread.join()

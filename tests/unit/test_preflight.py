@@ -14,7 +14,7 @@ from test_checks_node import healthy
 from test_plan import a2, a3
 
 NODES = plan(a2())["nodes"]
-POLICY = {"min_driver": "", "driver_min": "25.0", "driver_paired": "", "min_python": "3.8"}
+POLICY = {"min_driver": "", "driver_min": "25.0", "min_python": "3.8"}
 UNREACHABLE = "ssh: connect to host 10.0.0.11 port 22: timed out"
 
 

@@ -1,0 +1,107 @@
+"""Each check of the preflight finds the fault that it is for, and does not find it on a healthy node."""
+
+import functools
+import json
+
+import pytest
+
+from .conftest import ROOT, lab, playbook
+from .proofs import PROOFS
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_a_service(deployed):
+    """Images are loaded, no service runs; afterwards it runs again."""
+    assert playbook("stop.yml").rc == 0
+    yield
+    assert playbook("start.yml").rc == 0
+
+
+def verdicts(path):
+    """{node: {check: verdict}} of a report."""
+    return {
+        entry["host"]: {check["id"]: check for check in entry["checks"]}
+        for report in json.loads(path.read_text())
+        for entry in report["nodes"]
+    }
+
+
+@functools.lru_cache(maxsize=None)
+def told(batch, folder):
+    """What preflight says with a batch of faults; batch 0 is the healthy lab."""
+    faults = {(proof.node, proof.fault) for proof in PROOFS.values() if proof.batch == batch}
+    path = folder / f"{batch}.json"
+    try:
+        for node, fault in sorted(faults):
+            lab("break", node, *fault)
+        run = playbook("preflight.yml", "-e", f"npu_preflight_report={path}", "-e", "npu_preflight_timeout=10")
+    finally:
+        for node in {node for node, _ in faults}:
+            lab("mend", node)
+    assert "Traceback" not in run.output, run.output
+    assert (run.rc != 0) == bool(faults), run.output
+    assert set(run.changed.values()) <= {0}, run.output
+    return verdicts(path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("verdicts")
+
+
+def test_the_healthy_lab_has_nothing_to_complain_of(folder):
+    found = {
+        (node, name): check["verdict"]
+        for node, checks in told(0, folder).items()
+        for name, check in checks.items()
+        if check["verdict"] not in ("pass", "skipped")
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize("name", PROOFS)
+def test_check_finds_its_fault(name, folder):
+    proof = PROOFS[name]
+    seen = told(proof.batch, folder)[proof.seen_on or proof.node][name]
+    assert seen["verdict"] == proof.verdict, seen
+    assert seen["seen"], seen
+    assert seen["wanted"], seen
+    assert seen["remedy"], seen
+    assert proof.says in seen["seen"] + seen["wanted"] + seen["remedy"], seen
+
+
+def test_saved_facts_are_judged_without_the_nodes(folder):
+    asked, again = folder / "asked.json", folder / "again.json"
+    save = playbook(
+        "preflight.yml", "-e", f"npu_preflight_save_facts={folder}/facts", "-e", f"npu_preflight_report={asked}"
+    )
+    assert save.rc == 0, save.output
+    lab("break", "a2-node1", "unreachable")
+    try:
+        replay = playbook(
+            "preflight.yml", "-e", f"npu_preflight_facts_dir={folder}/facts", "-e", f"npu_preflight_report={again}"
+        )
+    finally:
+        lab("mend", "a2-node1")
+    assert replay.rc == 0, replay.output
+    assert json.loads(asked.read_text()) == json.loads(again.read_text())
+
+
+def test_without_rights_it_says_so():
+    run = playbook("preflight.yml", "-e", "ansible_become=true", "-e", "ansible_become_user=nobody")
+    assert run.rc != 0
+    assert "Traceback" not in run.output
+    assert "a2-node1: node.rights is fail: seen an ordinary user; wanted root. Set ansible_become" in run.words
+
+
+def test_junit_report(folder):
+    path = folder / "verdicts.xml"
+    run = playbook("preflight.yml", "-e", f"npu_preflight_report={path}")
+    assert run.rc == 0, run.output
+    assert path.read_text().count("<testsuite ") == 2
+
+
+def test_a_preflight_is_a_handful_of_round_trips():
+    """Tasks that go to a node: one per node for its own facts, one for what nodes find of each other."""
+    tasks = (ROOT / "roles" / "npu_preflight" / "tasks" / "main.yml").read_text()
+    assert tasks.count("ascend_ops.vllm.node_facts:") == tasks.count("ascend_ops.vllm.peer_facts:") == 1

@@ -1,0 +1,56 @@
+"""What is generated into docs/ is up to date, and what docs name is there."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+
+def tool(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / (name + ".py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_checks_md_is_what_the_catalogue_says():
+    assert (ROOT / "docs" / "checks.md").read_text(encoding="utf-8") == tool("checks_doc").render()
+
+
+def test_every_proof_is_of_a_check_and_names_a_fault_of_the_lab():
+    sys.path.insert(0, str(ROOT / "lab"))
+    from labkit.faults import FAULTS
+
+    checks = tool("checks_doc")
+    for name, proof in checks.PROOFS.items():
+        assert name in checks.catalogue(), name
+        assert proof.fault[0] in FAULTS, proof
+
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("roles/*/README.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_playbooks_and_variables_that_docs_name_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"playbooks/([a-z0-9_]+\.yml)", text):
+        assert (ROOT / "playbooks" / name).exists(), name
+    from ansible_collections.ascend_ops.vllm.plugins.filter.plan import known_inputs
+
+    known = set(known_inputs()) | {"vllm_plan_file", "vllm_hardware", "vllm_teardown_confirm"}
+    for name in re.findall(
+        r"\b((?:vllm_recipe|npu_preflight|npu_host_tuning|npu_container|vllm_service)_[a-z_]+)\b", text
+    ):
+        assert name in known, name
