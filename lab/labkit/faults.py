@@ -38,7 +38,8 @@ def edited_conf(text, default, expression):
     return Fault(
         text,
         default,
-        KEEP_CONF + f'sed "{expression}" /etc/hccn.conf > /run/hccn.conf && cat /run/hccn.conf > /etc/hccn.conf',
+        KEEP_CONF + "own=$(hostname | sed 's/.*node//'); "
+        f'sed "{expression}" /etc/hccn.conf > /run/hccn.conf && cat /run/hccn.conf > /etc/hccn.conf',
         PUT_BACK_CONF,
     )
 
@@ -132,9 +133,9 @@ FAULTS = {
         "a chip has a netmask of its own", "0", "s/^netmask_$1=.*/netmask_$1=255.255.255.0/"
     ),
     "duplicate-address": edited_conf(
-        "a chip has the address of the same chip of another node (the second's on the first, else the first's)",
+        "a chip has the address of the same chip of its neighbour: node 2 that of node 1, node 1 that of node 2",
         "0",
-        "s/^address_$1=\\([0-9]*\\.[0-9]*\\)\\.[0-9]*/address_$1=\\1.$(hostname | sed 's/.*node1$/2/; t; s/.*/1/')/",
+        "s/^address_$1=\\([0-9]*\\.[0-9]*\\)\\.[0-9]*/address_$1=\\1.$((own % 2 ? own + 1 : own - 1))/",
     ),
     "hccn-conf-differs": Fault("a chip has another address than /etc/hccn.conf says", "0"),
     "hccn-fails": Fault("hccn_tool says Command execute failed"),
@@ -198,10 +199,10 @@ FAULTS = {
         PUT_BACK.format("/etc/hosts", "hosts"),
     ),
     "firewall-drops": Fault(
-        "the node drops what comes to a port",
+        "the node drops new connections to a port, or to a range such as 32768:59999",
         "20004",
-        "iptables -I INPUT -p tcp --dport $1 -j DROP",
-        "iptables -D INPUT -p tcp --dport $1 -j DROP",
+        "iptables -I INPUT -p tcp --syn --dport $1 -j DROP",
+        "iptables -D INPUT -p tcp --syn --dport $1 -j DROP",
     ),
     "ports-not-reserved": Fault(
         "HCCL's ports are given to outgoing connections",

@@ -177,7 +177,7 @@ def _firewall(node, net):
     if told.get("policy") == "DROP":
         parts.append("what no rule lets in is dropped")
     if told.get("drops"):
-        parts.append("{0} rules that drop or reject".format(told["drops"]))
+        parts.append("rules that drop or reject: {0}".format(told["drops"]))
     if parts:
         return _result(check, "warn", "; ".join(parts), wanted)
     if not told.get("source"):

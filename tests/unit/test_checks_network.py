@@ -148,7 +148,7 @@ BROKEN = [
     (ONE, put(ONE, *FIRE, "firewalld", True), "network.firewall", "warn", "firewalld is active", "firewall-cmd"),
     (ONE, put(ONE, *FIRE, "ufw", True), "network.firewall", "warn", "ufw is active", "ufw allow"),
     (ONE, put(ONE, *FIRE, "policy", "DROP"), "network.firewall", "warn", "no rule lets in is dropped", "iptables"),
-    (ONE, put(ONE, *FIRE, "drops", 2), "network.firewall", "warn", "2 rules that drop or reject", "iptables"),
+    (ONE, put(ONE, *FIRE, "drops", 2), "network.firewall", "warn", "rules that drop or reject: 2", "iptables"),
     (ONE, put(ONE, *FIRE, "source", None), "network.firewall", "unknown", "not told", ""),
     (ONE, put(ONE, *FIRE[:1], "firewall", None), "network.firewall", "unknown", "did not tell", ""),
     (

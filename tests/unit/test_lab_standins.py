@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _hccn, _npu_smi
+from ansible_collections.ascend_ops.vllm.plugins.module_utils import _facts_fabric, _hccn, _npu_smi
 
 ROOT = Path(__file__).resolve().parents[2]
 CAPTURES = Path(__file__).parent / "fixtures" / "npu-smi"
@@ -110,3 +110,27 @@ def test_hccn_tool_is_read(tool):
     assert _hccn.parse_lldp(ask("lldp"))
     assert _hccn.parse_lldp(ask("lldp", no_switch=[""]))["peer"] is False
     assert _hccn.parse_optical(ask("optical")) != _hccn.parse_optical(ask("optical", optics_missing=["3"]))
+
+
+def test_faults_of_the_fabric_are_read(tool):
+    def ask(what, hardware="a2", **faults):
+        return tool("hccn_tool", f"-i 3 -{what} -g", hardware, **faults)[1]
+
+    assert _hccn.parse_ip(ask("ip", hccn_conf_differs=["3"]))["address"] == "29.1.1.113"
+    assert _hccn.parse_net_health(ask("net_health")) == "Success"
+    assert _hccn.parse_net_health(ask("net_health", net_unhealthy=["3"])) == "Socket failed"
+    assert _hccn.parse_ping(ask("ping", ping_fails=["3"]) + ask("ping")) is None
+    assert "0 received" in tool("hccn_tool", "-i 3 -ping -g address 29.1.1.13", ping_fails=["3"])[1]
+
+
+def test_super_pod_of_an_a3_is_read(tool):
+    assert _facts_fabric.parse_vnic(tool("hccn_tool", "-i 3 -vnic -g", "a3")[1]) == {
+        "address": "172.29.1.13",
+        "link": "UP",
+    }
+    assert _facts_fabric.parse_vnic(tool("hccn_tool", "-i 3 -vnic -g", "a2")[1]) is None
+    told = _facts_fabric.parse_spod_info(tool("npu-smi", "info -t spod-info -i 7 -c 1", "a3")[1])
+    assert (told["superpod"], told["size"]) == (0, 384)
+    other = tool("npu-smi", "info -t spod-info -i 7 -c 1", "a3", superpod_differs=[""])[1]
+    assert _facts_fabric.parse_spod_info(other)["superpod"] == 1
+    assert _facts_fabric.parse_spod_info(tool("npu-smi", "info -t spod-info -i 7 -c 0", "a2")[1]) is None
