@@ -7,9 +7,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_smi import explain_failure, parse_info
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_smi import (
+    explain_failure,
+    parse_blocks,
+    parse_info,
+    parse_mapping,
+    parse_topo,
+)
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._run import (
     DRIVER,
     RC_NOT_FOUND,
@@ -49,6 +55,34 @@ def read_npus(executable: Optional[str], timeout: float) -> Tuple[Optional[Dict[
     if not info["devices"]:
         info["problems"].append("npu-smi printed a table without a single chip")
     return info, None
+
+
+DETAILS = ("mapping", "topology", "common", "usages")
+
+
+def read_details(executable: Optional[str], timeout: float, npus: List[int], wanted: List[str]) -> Dict[str, Any]:
+    """What is told beyond the table, for each of DETAILS that is wanted; null where the tool does not answer.
+
+    mapping and topology are asked once, common and usages for each NPU: ``{npu_id: [one dict a chip]}``.
+    """
+    path = find_tool("npu-smi", executable)
+
+    def ask(*arguments: str) -> Optional[str]:
+        rc, text, timed_out = run([str(path), "info", *arguments], timeout, driver_env())
+        return None if rc or timed_out else text
+
+    def told(text: Optional[str], parse: Any) -> Any:
+        return None if text is None else parse(text) or None
+
+    details: Dict[str, Any] = {}
+    for name in wanted:
+        if name == "mapping":
+            details[name] = told(ask("-m"), parse_mapping)
+        elif name == "topology":
+            details[name] = told(ask("-t", "topo"), parse_topo)
+        else:
+            details[name] = {str(npu): told(ask("-t", name, "-i", str(npu)), parse_blocks) for npu in npus}
+    return details
 
 
 def driver_package_version(path: str = DRIVER + "/version.info") -> Optional[str]:

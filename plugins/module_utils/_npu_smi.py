@@ -354,6 +354,23 @@ def parse_mapping(text: str) -> List[Dict[str, Any]]:
     return chips
 
 
+def parse_blocks(text: str) -> List[Dict[str, Any]]:
+    """Read ``npu-smi info -t common|usages -i N``: one dict a chip, title to value, a number where it is one.
+
+    A blank line ends a block. The block that only tells of the NPU, and those of the management controller (Mcu), are
+    left out; the chip's id stands first in some listings and last in others.
+    """
+    blocks: List[Dict[str, Any]] = [{}]
+    for line in text.splitlines():
+        title, colon, value = line.partition(":")
+        if not line.strip():
+            blocks.append({})
+        elif colon and title.strip():
+            number = _number(value.strip())
+            blocks[-1][title.strip()] = value.strip() if number is None and not _is_null(value.strip()) else number
+    return [block for block in blocks if "Chip ID" in block and not re.match("mcu", str(block.get("Chip Name")), re.I)]
+
+
 def parse_topo(text: str) -> Dict[str, Any]:
     """Read ``npu-smi info -t topo``: {"links": {npu: {other npu: kind}}, "cpu_affinity": {npu: cpus}}."""
     links, affinity, header = {}, {}, []

@@ -29,6 +29,14 @@ options:
     description: Seconds to wait for the tool. A driver that hangs makes it wait without end.
     type: float
     default: 20.0
+  details:
+    description:
+      - What to ask beyond the table. V(mapping) is C(npu-smi info -m), V(topology) C(-t topo), V(common) and V(usages)
+        C(-t common) and C(-t usages) of each NPU, one call each.
+    type: list
+    elements: str
+    choices: [mapping, topology, common, usages]
+    default: []
 """
 
 EXAMPLES = r"""
@@ -149,6 +157,13 @@ problems:
   returned: success
   type: list
   elements: str
+details:
+  description:
+    - What O(details) asked for; null where the tool does not answer.
+    - C(mapping) has one entry a chip, C(topology) C(links) and C(cpu_affinity), C(common) and C(usages) by NPU id one entry
+      a chip, with the tool's own titles.
+  returned: success
+  type: dict
 code:
   description: >-
     Why it failed: the tool's own code, such as V(-8005), or one of V(timeout), V(loader), V(not-found),
@@ -168,14 +183,17 @@ output:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_read import (
     ARGUMENTS,
+    DETAILS,
     driver_package_version,
     failure_message,
+    read_details,
     read_npus,
 )
 
 
 def main():
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    details = {"type": "list", "elements": "str", "choices": list(DETAILS), "default": []}
+    module = AnsibleModule(argument_spec=dict(ARGUMENTS, details=details), supports_check_mode=True)
     info, failure = read_npus(module.params["executable"], module.params["timeout"])
     if failure:
         module.fail_json(
@@ -186,6 +204,10 @@ def main():
             output=failure["output"],
         )
     del info["table"]
+    npus = sorted({device["npu_id"] for device in info["devices"] if device["npu_id"] is not None})
+    info["details"] = read_details(
+        module.params["executable"], module.params["timeout"], npus, module.params["details"]
+    )
     module.exit_json(changed=False, driver_package_version=driver_package_version(), **info)
 
 

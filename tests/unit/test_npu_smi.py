@@ -7,6 +7,7 @@ import pytest
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_smi import (
     DEVICE_FIELDS,
     explain_failure,
+    parse_blocks,
     parse_info,
     parse_mapping,
     parse_topo,
@@ -472,3 +473,11 @@ def test_a_huge_text_takes_no_time(piece):
     for text in (piece * size, head + "\n|" + piece * size, head + "\n|" + piece * size + "|"):
         parse_info(text)
         explain_failure(1, text)
+
+
+def test_blocks_of_common_and_usages():
+    (common,) = parse_blocks(text_of("common-910B-mcu-block.txt"))
+    assert (common["Chip ID"], common["HBM Usage Rate(%)"], common["NPU Real-time Power(W)"]) == (0, 0, 69.0)
+    (usages,) = parse_blocks(text_of("usages-910B1-23.0.rc2.txt"))
+    assert (usages["Chip ID"], usages["HBM Capacity(MB)"], usages["HBM Usage Rate(%)"]) == (0, 65536, 4)
+    assert parse_blocks("") == parse_blocks("dcmi module initialize failed. ret is -8005") == []
