@@ -61,10 +61,10 @@ facts:
   contains:
     python: {description: Version of the Python that ran this., type: str}
     root: {description: Whether it ran as root., type: bool}
-    network: {description: C(interface) that carries the plan's address, or null; C(addresses) by interface., type: dict}
+    network: {description: "C(interface) that carries the plan's address, or null; C(addresses) by interface.", type: dict}
     npu: {description: "As the module npu_info returns it, or C(code), C(meaning) and C(remedy) of its failure.", type: dict}
-    devices: {description: Device nodes of the plan, and whether they are there., type: dict}
-    paths: {description: Sources of the plan's mounts, and whether they are there., type: dict}
+    devices: {description: "Device nodes of the plan, and whether they are there.", type: dict}
+    paths: {description: "Sources of the plan's mounts, and whether they are there.", type: dict}
     hccn_conf: {description: "/etc/hccn.conf by chip, or null.", type: dict}
     engine: {description: "The engine, its set-up, C(image) and C(container) of the plan, other containers, or C(error).", type: dict}
     weights: {description: "One entry per checkpoint: whether it is complete, what it is, how fast it is read.", type: list}
