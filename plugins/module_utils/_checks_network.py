@@ -292,9 +292,11 @@ def _reach(node, members, facts):
         word, seen = _port(entry, told, primary, name)
         words.append(word)
         parts.append("{0} {1} {2}".format(name, entry["port"], seen))
+    if not parts and told.get("serving"):
+        return _result(check, "skipped", "the service is starting and does not listen yet", wanted)
     if not parts:
         return _result(check, "unknown", "the primary's ports are not known", wanted)
-    word = "fail" if "fail" in words else "unknown" if "unknown" in words else "pass"
+    word = next(word for word in ("fail", "unknown", "pass", "skipped") if word in words)
     return _result(check, word, "{0}: {1}".format(told["primary"], "; ".join(parts)), wanted)
 
 
@@ -306,7 +308,7 @@ def _port(entry, told, primary, name):
             return "pass", "reached"
         return "pass", "reached (something else answers there; see port.{0} of the primary)".format(name)
     if state == "skipped":
-        return "pass", "not tried: {0}".format(entry["error"])
+        return "skipped", "not tried: {0}".format(entry["error"])
     if state in ("silent", "unreachable"):
         return "fail", "out of reach: {0}".format(entry["error"])
     if state != "refused":

@@ -40,10 +40,13 @@ def peers_for(node, members, facts_by_host):
     """What a node of a replica must know of its replica, from what all nodes told before: the options of gather().
 
     Pure. ``{peers: [{host, address, role, ports, chips, vnic}], serving}``; *chips* and *vnic* are the addresses by
-    chip; *serving* says that the replica's own service already listens on the primary's ports.
+    chip; *serving* says that the replica's own service runs on the primary. Then its ports are those it listens on,
+    which may be none while it starts.
     """
     primary = _primary(members)
-    serving = bool(primary and ((facts_by_host.get(primary["host"]) or {}).get("service_pids")))
+    told = (facts_by_host.get(primary["host"]) or {}) if primary else {}
+    serving = bool(told.get("service_pids"))
+    open_ports = {item["port"] for item in told.get("ports") or () if item.get("own")}
     peers = []
     for other in members:
         if other["host"] == node["host"]:
@@ -54,7 +57,11 @@ def peers_for(node, members, facts_by_host):
                 "host": other["host"],
                 "address": other["address"],
                 "role": other["role"],
-                "ports": {name: port for name, port in other["ports"].items() if name in PORTS},
+                "ports": {
+                    name: port
+                    for name, port in other["ports"].items()
+                    if name in PORTS and (not serving or port in open_ports)
+                },
                 "chips": {str(chip): told["address"] for chip, told in chips.items() if told.get("address")},
                 "vnic": {
                     str(chip): told["vnic"]["address"]

@@ -114,6 +114,7 @@ ETH = ("net", "interfaces", "eth0")
 FIRE = ("net", "firewall")
 REACH = ("peers", "reach")
 SILENT = port(20004, state="silent", error="no answer in 1 s", answered=False)
+STARTING = {"role": "secondary", "serving": True, "primary": ONE, "ports": {}, "clock": None, "from": 1.0, "until": 1.0}
 REFUSED = port(20004, state="refused", error="Connection refused", answered=False)
 
 
@@ -194,11 +195,29 @@ BROKEN = [
         "network.firewall",
     ),
     (TWO, put(TWO, *REACH, "ports", "api", "answered", False), "network.reach", "pass", "something else answers", ""),
+    (
+        TWO,
+        put(TWO, *REACH, "ports", {"rpc": port(2347, state="skipped", error="starts")}),
+        "network.reach",
+        "skipped",
+        "starts",
+        "",
+    ),
+    (
+        TWO,
+        put(TWO, *REACH, "ports", "rpc", port(2347, state="skipped", error="starts")),
+        "network.reach",
+        "pass",
+        "api",
+        "",
+    ),
     (TWO, refused(), "network.reach", "fail", "refused, although the primary listened", "nc -vz"),
     (TWO, refused(until=100.5), "network.reach", "unknown", "did not try at the same time", ""),
     (TWO, refused(state="error"), "network.reach", "unknown", "the primary did not listen", ""),
     (TWO, refused(state="serving"), "network.reach", "fail", "service is said to run there", ""),
     (TWO, put(TWO, "peers", {"reach": {"error": "no primary"}}), "network.reach", "unknown", "no primary", ""),
+    (TWO, put(TWO, *REACH, "ports", {}), "network.reach", "unknown", "not known", ""),
+    (TWO, put(TWO, "peers", "reach", dict(STARTING)), "network.reach", "skipped", "is starting", ""),
     (TWO, put(TWO, "peers", None), "network.reach", "unknown", "not tried", ""),
     (ONE, put(ONE, *REACH, "back", {"a2-node2": "no answer in 1 s"}), "network.reach", "fail", "connect back", "nc"),
     (ONE, put(ONE, *REACH, "back", {}), "network.reach", "unknown", "a2-node2 was not heard", ""),

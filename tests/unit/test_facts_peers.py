@@ -160,15 +160,25 @@ def test_a_stranger_on_the_port_is_reached_and_not_taken_for_the_primary(members
 def test_a_running_service_is_connected_to_and_nothing_is_opened(members, server):
     dated = b"HTTP/1.1 200 OK\r\ndate: Wed, 25 Nov 2020 00:00:00 GMT\r\n\r\n"
     server(members[0]["ports"]["api"], dated)
-    facts = {"one": {"service_pids": [17]}}
+    facts = {"one": {"service_pids": [17], "ports": [{"port": members[0]["ports"]["api"], "own": True}]}}
     started = time.monotonic()
     found = together(members[:2], facts, wait=5, hccn_tool="/nowhere")
     assert time.monotonic() - started < 2
     assert {entry["state"] for entry in found["one"]["reach"]["ports"].values()} == {"serving"}
     told = found["two"]["reach"]
-    assert (told["ports"]["api"]["state"], told["ports"]["rpc"]["state"]) == ("connected", "skipped")
+    assert [(name, entry["state"]) for name, entry in told["ports"].items()] == [("api", "connected")]
     assert told["clock"]["source"] == "http"
     assert told["clock"]["offset"] == pytest.approx(time.time() - 1606262400.5, abs=2)
+
+
+def test_a_service_that_starts_is_left_alone(members):
+    rpc = {"port": members[0]["ports"]["rpc"], "own": True}
+    started = time.monotonic()
+    found = together(members[:2], {"one": {"service_pids": [17], "ports": [rpc]}}, wait=5, hccn_tool="/nowhere")
+    assert found["two"]["reach"]["ports"]["rpc"]["state"] == "skipped"
+    assert "api" not in found["two"]["reach"]["ports"]
+    assert together(members[:2], {"one": {"service_pids": [17]}}, wait=5)["two"]["reach"]["ports"] == {}
+    assert time.monotonic() - started < 2
 
 
 def test_garbage_to_the_primary_is_not_counted(members):
@@ -176,7 +186,7 @@ def test_garbage_to_the_primary_is_not_counted(members):
     result = []
     thread = threading.Thread(
         target=lambda: result.append(
-            gather(members[0], wait=1.5, hccn_tool="/nowhere", **peers_for(members[0], members[:2], {}))
+            gather(members[0], wait=3, hccn_tool="/nowhere", **peers_for(members[0], members[:2], {}))
         )
     )
     thread.start()
@@ -187,6 +197,13 @@ def test_garbage_to_the_primary_is_not_counted(members):
     for word in words + [stranger + b"{}\n{}\n{}\n", known + b"{}\n{}\n{}\n"]:
         with socket.create_connection((PRIMARY, port)) as connection:
             connection.sendall(word)
+            connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(0.5)
+            try:
+                while connection.recv(4096):
+                    pass
+            except OSError:
+                pass
     thread.join()
     reach = result[0]["reach"]
     assert reach["ports"]["api"]["heard"] == [] and reach["back"] == {}
