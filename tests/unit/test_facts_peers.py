@@ -192,9 +192,9 @@ def test_garbage_to_the_primary_is_not_counted(members):
     thread.start()
     time.sleep(0.3)
     words = [b"\n", b"\xff\xfe\n", b"[]\n", b'{"hello": "x", "host": "two"}\n', b"GET / HTTP/1.0\r\n\r\n"]
-    known = json.dumps({"hello": peers_module.HELLO, "host": "two", "back": 10**9}).encode() + b"\n"
+    known = json.dumps({"hello": peers_module.HELLO, "host": "two", "back": 1}).encode() + b"\n"
     stranger = json.dumps({"hello": peers_module.HELLO, "host": "mallory"}).encode() + b"\n"
-    for word in words + [stranger + b"{}\n{}\n{}\n", known + b"{}\n{}\n{}\n"]:
+    for word in words + [stranger + b"{}\n{}\n{}\n", known + b"{}\n[]\n"]:
         with socket.create_connection((PRIMARY, port)) as connection:
             connection.sendall(word)
             connection.shutdown(socket.SHUT_WR)
