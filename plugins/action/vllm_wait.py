@@ -37,6 +37,7 @@ class ActionModule(ActionBase):
                 "started_at": {"type": "int", "default": 0},
                 "url": {"type": "str", "default": ""},
                 "model": {"type": "str", "default": ""},
+                "api_key": {"type": "str", "default": "", "no_log": True},
                 "engine": {"type": "str", "default": "docker"},
             }
         )
@@ -45,7 +46,7 @@ class ActionModule(ActionBase):
             self._task._uuid, given["replica"].replace("/", "_")
         )
         name = given["spec"]["name"]
-        probe = {key: given[key] for key in ("started_at", "url", "model", "engine")}
+        probe = {key: given[key] for key in ("started_at", "url", "model", "api_key", "engine")}
         probe.update(name=name, seconds=SLICE, request_timeout=30)
         start = time.monotonic()
         shown = 0.0

@@ -75,7 +75,7 @@ def _recipe(name):
     return recipe
 
 
-def plan(inputs):
+def plan(inputs, forks=0):
     """What each node runs, from the inputs of all nodes; see ``_plan.plan``."""
     errors = []
     nodes = []
@@ -91,7 +91,13 @@ def plan(inputs):
         )
     if errors:
         return {"nodes": [], "errors": errors, "warnings": []}
-    return _plan.plan(nodes, releases())
+    planned = _plan.plan(nodes, releases())
+    if 0 < forks < len(nodes):
+        planned["warnings"].append(
+            "{0} forks for {1} nodes: nodes of a replica are not watched at the same time, so that a dead one may be "
+            "noticed late. Run with --forks {1}.".format(forks, len(nodes))
+        )
+    return planned
 
 
 # ansible-core, and the oldest Python that it runs on nodes with.
@@ -150,6 +156,7 @@ class FilterModule:
         return {
             "plan": plan,
             "plan_text": _render.plan_text,
+            "plan_data": _render.plan_data,
             "node_files": node_files,
             "proof_text": proof_text,
             "preflight": preflight,

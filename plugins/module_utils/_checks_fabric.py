@@ -83,7 +83,7 @@ CHECKS = {
     },
     "fabric.superpod": {
         "why": "A3 nodes reach each other over HCCS within one super-pod only, and two chips of one SDID in it make HCCL "
-        "refuse to start.",
+        "refuse to start. No recipe spans several A3 nodes yet, so that it is always skipped.",
         "source": "https://github.com/vllm-project/vllm-ascend/blob/main/docs/source/tutorials/features/"
         "pd_disaggregation_mooncake_multi_node.md",
         "read": "npu-smi info -t spod-info -i <NPU> -c <chip> on every chip of the A3 nodes of a replica that has several.",

@@ -116,18 +116,32 @@ def judge(node, facts, policy):
 
 def _npu(node, facts):
     davinci = [path for path in node["container"]["devices"] if path[len("/dev/davinci") :].isdigit()]
+    told = _own_chips(facts["npu"], {int(path[len("/dev/davinci") :]) for path in davinci})
     expect = {
         "chips": len(davinci),
         "product": node["hardware"],
         "idle": True,
         "own_pids": facts["service_pids"],
     }
-    checks = judge_npu(facts["npu"], expect)
+    checks = judge_npu(told, expect)
     for check in checks:
         if check["id"] == "npu.idle.hbm" and facts["service_pids"] and check["verdict"] != "pass":
             check.update(verdict="skipped", remedy="Its own service runs on this node.")
     # The driver's version is judged with the image's, in _checks_versions.
     return [check for check in checks if check["id"] != "npu.driver"]
+
+
+def _own_chips(npu, numbers):
+    """What is told of the chips of the plan, where the node has others besides: another service may run on those."""
+    devices = npu.get("devices") or []
+    if len(devices) <= len(numbers):
+        return npu  # all are meant, and one that vanished is to be missed
+    own = [
+        device
+        for row, device in enumerate(devices)
+        if (row if device.get("phy_id") is None else device["phy_id"]) in numbers
+    ]
+    return dict(npu, devices=own) if len(own) == len(numbers) else npu
 
 
 def _devices(node, facts):
@@ -147,7 +161,12 @@ def _driver_files(node, facts):
         for mount in node["container"]["mounts"]
         if mount["source"].startswith("/usr/local/") and not facts["paths"].get(mount["source"])
     ]
-    needed = [path for path in missing if path.endswith(("lib64", "npu-smi"))]
+    # npu-smi is in one of two places, as the driver's version has it.
+    tools = [path for path in missing if path.endswith("npu-smi")]
+    if len(tools) == 1:
+        missing.remove(tools[0])
+        tools = []
+    needed = tools + [path for path in missing if path.endswith("lib64")]
     word = "fail" if needed else "warn" if missing else "pass"
     return verdict(
         "driver.files",

@@ -143,10 +143,12 @@ class Engine(object):
 
 def epoch(text):
     """Seconds since the epoch of a time as the engine prints it (UTC), or None for a time that never was."""
-    match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)", text or "")
+    match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)[.\d]*(?:([+-])(\d\d):(\d\d))?", text or "")
     if not match or match.group(1).startswith("0001"):
         return None
-    return calendar.timegm(time.strptime(match.group(1), "%Y-%m-%dT%H:%M:%S"))
+    seconds = calendar.timegm(time.strptime(match.group(1), "%Y-%m-%dT%H:%M:%S"))
+    offset = int(match.group(3) or 0) * 3600 + int(match.group(4) or 0) * 60
+    return seconds + offset if match.group(2) == "-" else seconds - offset
 
 
 def explain(output, executable, arguments):

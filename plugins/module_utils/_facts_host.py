@@ -31,7 +31,9 @@ SYSCTLS = (
 )
 DISKS = ("/", "/var", "/tmp", "/etc/ascend-vllm", "/var/lib/ascend-vllm")
 # What an engine of vLLM calls its processes, or the command that starts it.
-STALE = re.compile(r"VLLM::|(^|[/\s])vllm\s+serve(\s|$)|vllm\.entrypoints\.(openai\.api_server|cli)")
+STALE = re.compile(
+    r"^(VLLM::|((\S*/)?python[\d.]*\s+(-\S+\s+)*)?((\S*/)?vllm\s+serve(\s|$)|vllm\.entrypoints\.(openai\.api_server|cli)))"
+)
 SECRET = re.compile(r"(--[\w-]*(?:key|token|password|secret)[\w-]*[= ]+)(?!--)\S+", re.I)
 CONTAINER = re.compile(r"(?:^|[/:-])([0-9a-f]{64})(?:\.scope)?(?:/|$)", re.M)
 

@@ -47,10 +47,28 @@ def gather(plan, options):
             told["problems"].append("the directory gave no answer within {0:g} s".format(timeout))
         elif told["exists"]:
             told.update(bounded(lambda path=path: place(path), timeout) or {})
+            hidden = bounded(
+                lambda told=told: unseen(told["path"], told["names"], plan["container"]["mounts"]), timeout
+            )
+            if hidden:
+                told["problems"].append(
+                    "{0} is a link to {1}, which the container does not see; mount it with "
+                    "vllm_recipe_container.mounts".format(*hidden)
+                )
             told["read"] = bounded(lambda told=told: read_speed(told["path"], told["names"]), PROBE_SECONDS + 2)
         told.pop("names", None)
         result.append(told)
     return result
+
+
+def unseen(path, names, mounts):
+    """``(link, target)`` of the directory or a shard that lies outside of all that the container mounts, or None."""
+    roots = [os.path.realpath(mount["source"]) for mount in mounts]
+    for item in [path] + [os.path.join(path, name) for name in names]:
+        real = os.path.realpath(item)
+        if not any(real == root or real.startswith(root.rstrip("/") + "/") for root in roots):
+            return item, real
+    return None
 
 
 def bounded(function, seconds):

@@ -117,19 +117,19 @@ class Client(object):
             "tools": [TOOL],
             "tool_choice": "auto",
             "temperature": 0,
-            "max_tokens": 512,
+            "max_tokens": 256,
         }
         name = TOOL["function"]["name"]
         seen = []
         for choice in ("auto", {"type": "function", "function": {"name": name}}):
             body["tool_choice"] = choice
             # A demanded call proves the way through the parser; it need not be long.
-            body["max_tokens"] = 512 if choice == "auto" else 64
+            body["max_tokens"] = 256 if choice == "auto" else 64
             status, data, error = self._request("/v1/chat/completions", body)
             called = _called(data)
             how = "left to the model" if choice == "auto" else "demanded"
             seen.append("{0}: {1}".format(how, error or ("called " + ", ".join(called) if called else "no call")))
-            if status != 200 or name in called:
+            if status not in (0, 200) or name in called:
                 break
         return _verdict(
             "service.tool_call",

@@ -44,6 +44,7 @@ DRIVER_MOUNTS = (
     "/usr/local/dcmi",
     "/usr/local/Ascend/driver/tools/hccn_tool",
     "/usr/local/bin/npu-smi",
+    "/usr/local/sbin/npu-smi",  # where newer drivers put it
     "/usr/local/Ascend/driver/lib64",
     "/usr/local/Ascend/driver/version.info",
     "/etc/ascend_install.info",
@@ -528,9 +529,16 @@ def _move(env, args, recipe, release, releases):
             continue
         if release == recipe["release"]:
             if release in moved.get("ignored_by", []) and str(env[name]) != "0":
+                option, unused, key = moved["into"].partition(".")
                 warnings.append(
-                    "release {0} accepts {1} and does not act on it; {2} does ({3}).".format(
-                        release, name, moved["into"], moved["source"]
+                    "release {0} accepts {1} and does not act on it. To have it, set vllm_recipe_args: {{{2}: {{{3}: {4}}}}} "
+                    "({5}).".format(
+                        release,
+                        name,
+                        option.replace("_", "-"),
+                        key,
+                        json.dumps(moved["value"].get(str(env[name]))),
+                        moved["ignored_source"],
                     )
                 )
             continue

@@ -49,6 +49,21 @@ done
 """
 
 
+SECRET = re.compile(r"KEY|TOKEN|PASSWORD|SECRET", re.I)
+
+
+def masked(name, value):
+    """The value of an environment variable as it may be printed: not that of a secret."""
+    return "********" if SECRET.search(name) and value else value
+
+
+def plan_data(plan):
+    """The nodes of a plan as data for other programs, without the values of secrets."""
+    return [
+        dict(node, env={name: masked(name, value) for name, value in node["env"].items()}) for node in plan["nodes"]
+    ]
+
+
 def launch_script(node):
     """The script that the container of *node* runs."""
     preload = node["env"].get("LD_PRELOAD", "")
@@ -163,7 +178,7 @@ def plan_text(plan):
                 + ["container:"]
                 + ["    " + line for line in _create_lines(node["container"])]
                 + ["environment:"]
-                + ["    {0}={1}".format(*item) for item in node["env"].items()]
+                + ["    {0}={1}".format(name, masked(name, value)) for name, value in node["env"].items()]
                 + ["command:"]
                 + ["    " + ("" if index == 0 else "    ") + line for index, line in enumerate(_lines(node["argv"]))]
             )
@@ -177,7 +192,6 @@ def plan_text(plan):
         parts.append(
             "\n".join(["left to the node:"] + ["    {0}  {1}".format(name, notes.get(name, "")) for name in open_names])
         )
-    parts.extend("warning: " + text for text in plan["warnings"])
     return "\n\n".join(parts)
 
 

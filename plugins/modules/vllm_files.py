@@ -81,6 +81,11 @@ def read(path):
         return None, None
 
 
+def shown(content):
+    """A file as a diff may show it: without the values of secrets."""
+    return re.sub(r"(?im)^(\w*(?:KEY|TOKEN|PASSWORD|SECRET)\w*=).+$", r"\1********", content)
+
+
 def write(path, content, mode):
     """Put a file in place as a whole: it is there with content and mode, or not at all."""
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix="." + os.path.basename(path))
@@ -133,7 +138,9 @@ def main():
             if content == item["content"] and old_mode == mode:
                 continue
             written.append(item["name"])
-            diff.append(dict(before=content or "", after=item["content"], before_header=path, after_header=path))
+            diff.append(
+                dict(before=shown(content or ""), after=shown(item["content"]), before_header=path, after_header=path)
+            )
             if not module.check_mode:
                 write(path, item["content"], mode)
     except OSError as error:

@@ -35,6 +35,10 @@ options:
     description: The served name of the model.
     type: str
     default: ""
+  api_key:
+    description: The key that the service wants, where it wants one.
+    type: str
+    default: ""
   checks:
     description: The proofs to run, in order; all must pass.
     type: list
@@ -153,6 +157,7 @@ def main():
             started_at=dict(type="int", default=0),
             url=dict(type="str", default=""),
             model=dict(type="str", default=""),
+            api_key=dict(type="str", default="", no_log=True),
             checks=dict(
                 type="list", elements="str", default=["models", "chat"], choices=["models", "chat", "tool_call"]
             ),
@@ -167,7 +172,9 @@ def main():
         module.fail_json(
             msg="url is '{0}' and model is '{1}'; wanted both, or neither.".format(params["url"], params["model"])
         )
-    client = Client(params["url"], params["model"], params["request_timeout"]) if params["url"] else None
+    client = (
+        Client(params["url"], params["model"], params["request_timeout"], params["api_key"]) if params["url"] else None
+    )
     end = time.time() + params["seconds"]
     try:
         engine = Engine(params["engine"])

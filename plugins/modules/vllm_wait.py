@@ -41,6 +41,10 @@ options:
     description: The served name of the model.
     type: str
     default: ""
+  api_key:
+    description: The key that the service wants, where it wants one.
+    type: str
+    default: ""
   engine:
     description: Name or path of the engine's command on the node.
     type: str

@@ -51,7 +51,7 @@ PROOFS = {
     "fabric.ping": Proof(2, ONE, ("ping-fails", "1"), "fail", "1"),
     "fabric.addresses": Proof(2, TWO, ("duplicate-address", "0"), "fail", "29.1."),
     "fabric.switch": Proof(2, TWO, ("no-switch",), "fail", ""),
-    "network.mtu": Proof(2, TWO, ("mtu-differs", "1400"), "fail", "1400"),
+    "network.mtu": Proof(2, TWO, ("mtu-differs", "1400"), "warn", "1400"),
     "network.subnet": Proof(2, TWO, ("prefix-differs", "25"), "warn", "10.213.0.0/25"),
     "port.api": Proof(2, ONE, ("port-taken", "20004"), "fail", "20004 taken by pid"),
     "host.swap": Proof(2, ONE, ("swapped-out",), "warn", "5.0 of 8.0 GiB"),

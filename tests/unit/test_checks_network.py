@@ -173,7 +173,7 @@ BROKEN = [
     (ONE, put(ONE, "net", "local_port_range", None), "port.ephemeral", "unknown", "does not tell", "sysctl"),
     (ONE, put(TWO, *ETH, "addresses", ["10.0.0.12/25"]), "network.subnet", "warn", "10.0.0.0/25", "netmask"),
     (ONE, put(TWO, *ETH, "addresses", []), "network.subnet", "unknown", "a2-node2: not told", ""),
-    (ONE, put(TWO, *ETH, "mtu", 9000), "network.mtu", "fail", "a2-node1: 1500, a2-node2: 9000", "ip link set"),
+    (ONE, put(TWO, *ETH, "mtu", 9000), "network.mtu", "warn", "a2-node1: 1500, a2-node2: 9000", "ip link set"),
     (TWO, put(ONE, *ETH, "mtu", None), "network.mtu", "unknown", "a2-node1: not told", ""),
     (TWO, put(TWO, *REACH, "clock", "offset", -7.5), "network.clock", "warn", "-7.500 s", "timedatectl"),
     (TWO, put(TWO, *REACH, "clock", "error", 4.0), "network.clock", "unknown", "within 4.000 s", ""),

@@ -80,6 +80,12 @@ def lose_a_chip(facts):
 
 
 BUSY = [{"pid": 78617, "name": "VLLM::EngineCore", "memory_mb": 50000}]
+
+
+def without_npu_smi(facts):
+    facts["paths"].update({"/usr/local/bin/npu-smi": False, "/usr/local/sbin/npu-smi": False})
+
+
 # change, check, verdict, what is seen, what the remedy (or what is wanted) names
 BROKEN = [
     (put("root", False), "node.rights", "fail", "an ordinary user", "ansible_become"),
@@ -108,7 +114,7 @@ BROKEN = [
     (chip("hbm_used_mb", 50000), "npu.idle.hbm", "fail", "50000", "5000"),
     (put("devices", "/dev/davinci5", False), "npu.devices", "fail", "missing: /dev/davinci5", "dmesg"),
     (put("devices", {}), "npu.devices", "fail", "/dev/davinci0", "dmesg"),
-    (put("paths", "/usr/local/bin/npu-smi", False), "driver.files", "fail", "g: /usr/local/bin/npu-smi", "--full"),
+    (without_npu_smi, "driver.files", "fail", "g: /usr/local/bin/npu-smi", "--full"),
     (put("paths", "/usr/local/dcmi", False), "driver.files", "warn", "missing: /usr/local/dcmi", "--full"),
     (put("paths", {}), "driver.files", "fail", "/usr/local/Ascend/driver/lib64", "--full"),
     (put("hccn_conf", None), "fabric.hccn_conf", "fail", "no readable /etc/hccn.conf", "hccn_tool"),
@@ -158,3 +164,21 @@ def test_its_own_running_service_is_no_fault(memory, hbm):
 
 def test_hccn_conf_matters_less_on_a_single_node():
     assert judged(put("hccn_conf", None), SINGLE, A3)["fabric.hccn_conf"]["verdict"] == "warn"
+
+
+def test_npu_smi_may_be_in_either_place():
+    assert judged(put("paths", "/usr/local/bin/npu-smi", False))["driver.files"]["verdict"] == "pass"
+
+
+def test_chips_of_another_service_are_not_judged():
+    node = plan(a2(devices=[0, 1, 2, 3], args={"tensor-parallel-size": 4}))["nodes"][0]
+
+    def busy(*rows):
+        def change(facts):
+            for row in rows:
+                facts["npu"]["devices"][row].update(processes=BUSY, hbm_used_mb=60000, health="Alarm")
+
+        return change
+
+    assert words(judged(busy(4, 7), node)) == {"pass"}
+    assert judged(busy(3), node)["npu.idle.processes"]["verdict"] == "fail"

@@ -50,3 +50,8 @@ def test_plan_is_what_the_guide_says(case):
 
 def test_every_case_has_a_golden_file_and_every_golden_file_a_case():
     assert sorted(CASES) == sorted(path.stem for path in GOLDEN.glob("*.json"))
+
+
+def test_too_few_forks_are_a_warning():
+    assert not [text for text in plan(a2(), 2)["warnings"] if "forks" in text]
+    assert [text for text in plan(a2(), 1)["warnings"] if "1 forks for 2 nodes" in text]

@@ -185,12 +185,14 @@ def test_plan_text_shows_all_that_runs():
     assert """--additional-config '{"enable_cpu_binding":true,"it'"'"'s":1}'""" in lines
     assert "{NIC}  the interface that carries the node's address; the node tells it at deploy" in lines
     marked = [line for line in lines if line.endswith("# where the node has it")]
-    assert len(marked) == 2 * 8 and any("hccn.conf" in line for line in marked)
+    assert len(marked) == 2 * 9 and any("hccn.conf" in line for line in marked)
     assert "recipe:   MiniMax-M2.5 v0.20.2rc1, checkpoint fp8, scenarios none" in lines
     assert "listens:  api 20004, rpc 2347, hccl 60000-60007" in lines
 
 
-def test_plan_text_ends_with_the_warnings():
-    assert _render.plan_text(plan(a2(chips=16))).endswith(
-        "warning: replica default: node a2-node2: 8 of 16 chips are used."
-    )
+def test_secrets_are_not_shown():
+    planned = plan(a2(env={"VLLM_API_KEY": "canary-1", "HF_TOKEN": "canary-2"}))
+    shown = _render.plan_text(planned) + json.dumps(_render.plan_data(planned))
+    assert "canary" not in shown
+    assert "VLLM_API_KEY=********" in shown
+    assert "VLLM_API_KEY=canary-1" in _render.environment_file(planned["nodes"][0], "eth0")
