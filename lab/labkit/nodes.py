@@ -162,7 +162,7 @@ def down(hardware=None):
     if not names:
         return
     with step("removing " + ", ".join(names)):
-        docker("rm", "--force", "--volumes", *names)
+        docker("rm", "--force", "--volumes", *names, check=False)  # one that another command removes is no fault
         docker("volume", "rm", *[f"{name}-{kind}" for name in names for kind in ("docker", "containerd")], check=False)
 
 
