@@ -60,6 +60,22 @@ def playbook(name, *arguments, inventory=INVENTORY, timeout=560):
     )
 
 
+def ad_hoc(host, module, **arguments):
+    """Run one module of the collection on a node: its exit status and its result."""
+    given = ["-a", json.dumps(arguments)] if arguments else []
+    completed = subprocess.run(
+        ["ansible", host, "-i", str(INVENTORY), "-m", "ascend_ops.vllm." + module, *given],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        check=False,
+        env=dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_CALLBACK_RESULT_FORMAT="json"),
+    )
+    assert "=> {" in completed.stdout, completed.stdout + completed.stderr
+    return completed.returncode, json.loads(completed.stdout.partition("=> ")[2])
+
+
 def answers():
     """Does the service yield tokens?"""
     body = json.dumps({"model": "minimax25", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4})

@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from .conftest import INVENTORY, ROOT, lab
+from .conftest import ad_hoc, lab
 
 REGISTRY = "10.213.0.1:5099"  # the lab's nodes take it without TLS
 IMAGE = REGISTRY + "/ascend/tiny:v1"
@@ -23,7 +23,9 @@ def registry(tmp_path_factory):
     config = folder / "config.json"
     storage = {"filesystem": {"rootdirectory": str(folder / "data")}}
     config.write_text(json.dumps({"version": "0.1", "storage": storage, "http": {"addr": REGISTRY}}))
-    process = subprocess.Popen(["docker-registry", "serve", str(config)], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        ["docker-registry", "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         for _ in range(50):
             try:
@@ -45,24 +47,7 @@ def registry(tmp_path_factory):
 
 def have(image):
     """What the module vllm_image ends with on the second node."""
-    completed = subprocess.run(
-        [
-            "ansible",
-            "a2-node2",
-            "-i",
-            str(INVENTORY),
-            "-m",
-            "ascend_ops.vllm.vllm_image",
-            "-a",
-            f"name={image} timeout=60",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=ROOT,
-    )
-    return completed.returncode, json.loads(completed.stdout[completed.stdout.index("{") :])
+    return ad_hoc("a2-node2", "vllm_image", name=image, timeout=60)
 
 
 def test_an_image_is_pulled_once(registry):

@@ -1,22 +1,12 @@
 """npu_info and hccn_info asked of a node, with the lab's stand-ins for the tools."""
 
-import json
-import subprocess
-
-from .conftest import INVENTORY, ROOT
+from .conftest import ad_hoc
 
 
 def ask(module, **arguments):
-    completed = subprocess.run(
-        ["ansible", "a2-node1", "-i", str(INVENTORY), "-m", "ascend_ops.vllm." + module, "-a", json.dumps(arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=ROOT,
-    )
-    assert completed.returncode == 0, completed.stdout + completed.stderr
-    return json.loads(completed.stdout[completed.stdout.index("{") :])
+    rc, told = ad_hoc("a2-node1", module, **arguments)
+    assert rc == 0, told
+    return told
 
 
 def test_npu_info_with_all_details():
