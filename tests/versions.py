@@ -23,7 +23,17 @@ CONTROLLERS = [
     ("2.21.5", ("3.13", "3.12")),
 ]
 # What runs on nodes, where Python 3.7 is the oldest.
-NODE_TESTS = ["npu_smi", "hccn", "npu_checks", "host_tuning", "node_facts", "signatures", "group", "openai"]
+NODE_TESTS = [
+    "npu_smi",
+    "hccn",
+    "npu_checks",
+    "host_tuning",
+    "node_facts",
+    "signatures",
+    "group",
+    "openai",
+    "facts_peers",
+]
 
 
 def python(versions):
