@@ -18,6 +18,7 @@ IMAGE = REGISTRY + "/ascend/tiny:v1"
 def registry(tmp_path_factory):
     """A registry on this machine, on the lab's own network, that holds one tiny image."""
     if not shutil.which("docker-registry"):
+        subprocess.run(["apt-get", "update", "--quiet"], check=True)
         subprocess.run(["apt-get", "install", "--yes", "--no-install-recommends", "docker-registry"], check=True)
     folder = tmp_path_factory.mktemp("registry")
     config = folder / "config.json"
