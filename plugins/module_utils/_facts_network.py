@@ -7,7 +7,6 @@ from __future__ import absolute_import, annotations, division, print_function
 
 __metaclass__ = type
 
-import os
 import re
 import socket
 import time
@@ -16,11 +15,10 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts_fabric impo
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._run import find_tool, run
 
 PROC = "/proc/sys/net/ipv4/"
-PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
 def gather(plan, options):
-    """``{interfaces, hostname, time, local_port_range, reserved_ports, firewall, proxy}``; null is what was not told.
+    """``{interfaces, hostname, time, local_port_range, reserved_ports, firewall}``; null is what was not told.
 
     :param plan: the node's part of the plan.
     :param options: ``timeout``: seconds that one command may take.
@@ -35,7 +33,6 @@ def gather(plan, options):
         "local_port_range": port_range(_line(PROC + "ip_local_port_range")),
         "reserved_ports": reserved_ports(_line(PROC + "ip_local_reserved_ports")),
         "firewall": told.get("firewall") or dict(NO_FIREWALL_FACTS),
-        "proxy": proxies(os.environ),
     }
 
 
@@ -246,15 +243,3 @@ def _count_drops(chains, targets):
             else:
                 waiting.append(target)
     return drops
-
-
-# -- proxies --------------------------------------------------------------------------------------------------------
-
-
-def proxies(environment):
-    """The proxy variables, without the user and password that an address may hold."""
-    found = {}
-    for name, value in environment.items():
-        if name.lower() in PROXIES and value:
-            found[name] = re.sub(r"//[^/@]*@", "//***@", value)
-    return found
