@@ -71,10 +71,11 @@ CHECKS = {
         "remedy": "Load the same archive on all nodes; `docker rmi` where it differs, and deploy again.",
     },
     "container.name": {
-        "why": "This collection never removes a container that it did not make, and the name can be given once.",
+        "why": "This collection never removes a container that it did not make, unless told to adopt it, and the name can be "
+        "given once.",
         "source": "",
         "read": "`docker container inspect` and the label ascend_ops.vllm.service",
-        "remedy": "Remove or rename the container, or set vllm_recipe_container.name.",
+        "remedy": "Remove or rename the container, set vllm_recipe_container.name, or have it replaced: npu_container_adopt.",
     },
     "container.holds_device": {
         "why": "A chip belongs to the first container that opens it; a second one is refused with -8020 or -8005.",
@@ -250,10 +251,14 @@ def _hardware(node, facts, engine):
 def _name(node, facts, engine):
     name = node["container"]["name"]
     if engine.get("foreign"):
+        seen = "a container of this name that this collection did not make"
+        if facts.get("adopt"):
+            return "warn", seen + "; a deploy replaces it (npu_container_adopt)", "Leave npu_container_adopt out to keep it."
         return (
             "fail",
-            "a container of this name that this collection did not make",
-            "Remove or rename it ('docker rm -f {0}'), or set vllm_recipe_container.name.".format(name),
+            seen,
+            "Remove or rename it ('docker rm -f {0}'), set vllm_recipe_container.name, or have it replaced with "
+            "npu_container_adopt: true.".format(name),
         )
     return "pass", "made by this collection" if engine.get("container") else "free", ""
 

@@ -14,7 +14,7 @@ version_added: 0.1.0
 description:
   - Makes the container of a plan. It is made anew only when something of what makes it changed, which a label on it
     tells; a second run changes nothing.
-  - A container of the same name that this collection did not make is left alone, and the task fails.
+  - A container of the same name that this collection did not make is left alone, and the task fails, unless O(adopt).
 extends_documentation_fragment: ascend_ops.vllm.engine
 options:
   spec:
@@ -32,6 +32,10 @@ options:
     description: Seconds that the container has to end by itself when it is stopped.
     type: int
     default: 60
+  adopt:
+    description: Replace a container of the same name that this collection did not make. Only for C(state=present).
+    type: bool
+    default: false
 author:
   - ascend_ops.vllm contributors (@ascend-ops)
 attributes:
@@ -87,10 +91,12 @@ class Container(object):
         self.engine = Engine(module.params["engine"])
         self.actions = []
         self.before = self.engine.container(self.name)
-        if self.before is not None and LABEL_SERVICE not in self.before["labels"]:
+        adopt = module.params["adopt"] and module.params["state"] == "present"
+        if self.before is not None and LABEL_SERVICE not in self.before["labels"] and not adopt:
             raise EngineError(
-                "there is a container '{0}' that this collection did not make (image {1}). Remove or rename it, or "
-                "choose another name with vllm_recipe_container.name.".format(self.name, self.before["image_id"][:19])
+                "there is a container '{0}' that this collection did not make (image {1}). Remove or rename it, choose "
+                "another name with vllm_recipe_container.name, or have a deploy replace it with npu_container_adopt: "
+                "true.".format(self.name, self.before["image_id"][:19])
             )
 
     def do(self, action, arguments, timeout=None):
@@ -144,6 +150,7 @@ def main():
             spec=dict(type="dict", required=True),
             state=dict(type="str", default="present", choices=["present", "started", "stopped", "absent"]),
             stop_timeout=dict(type="int", default=60),
+            adopt=dict(type="bool", default=False),
             engine=dict(type="str", default="docker"),
         ),
         supports_check_mode=True,

@@ -95,6 +95,13 @@ BROKEN = [
     (image(soc="ascend310p3"), "image.hardware", "fail", "for 310p", "suffix"),
     (put("engine", "foreign", True), "container.name", "fail", "did not make", "docker rm -f minimax2_5"),
     (
+        lambda facts: (put("engine", "foreign", True)(facts), facts.update(adopt=True)),
+        "container.name",
+        "warn",
+        "a deploy replaces it",
+        "npu_container_adopt",
+    ),
+    (
         put("engine", "others", [other()]),
         "container.holds_device",
         "fail",

@@ -167,9 +167,20 @@ def test_a_container_that_others_made_is_left_alone(state, docker, spec):
     seen = container(docker, spec, state)
     assert seen["msg"] == (
         "there is a container 'vllm-ascend' that this collection did not make (image " + IMAGE_ID[:19] + "). Remove or "
-        "rename it, or choose another name with vllm_recipe_container.name."
+        "rename it, choose another name with vllm_recipe_container.name, or have a deploy replace it with "
+        "npu_container_adopt: true."
     )
     assert docker.calls() == []
+
+
+@pytest.mark.parametrize("state", ["present", "started", "stopped", "absent"])
+def test_only_a_deploy_adopts_a_container_that_others_made(state, docker, spec):
+    docker.have_image().put("container.json", (docker.folder / "running").read_text().replace('"LABELS"', "null"))
+    seen = container(docker, spec, state, adopt=True)
+    if state == "present":
+        assert (seen["actions"], "spec" in str(seen["container"]["labels"])) == (["stopped", "removed", "created"], True)
+    else:
+        assert "did not make" in seen["msg"] and docker.calls() == []
 
 
 def test_a_missing_mount(docker, spec):
