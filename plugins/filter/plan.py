@@ -131,14 +131,6 @@ def saved_facts(directory, host):
     return told if isinstance(told, dict) else {"error": "{0} holds no facts of a node".format(path)}
 
 
-def node_files(node, nic):
-    """The files that the role vllm_service lays on a node, with the name of the node's interface."""
-    return [
-        {"name": "launch.sh", "mode": "0755", "content": _render.launch_script(node)},
-        {"name": "service.env", "mode": "0600", "content": _render.environment_file(node, nic)},
-    ]
-
-
 def proof_text(node, proof):
     """What a proof showed, in a few lines."""
     lines = ["replica {0}: {1} serves {2}".format(node["replica"], node["service"]["url"], node["service"]["model"])]
@@ -157,7 +149,7 @@ class FilterModule:
             "plan": plan,
             "plan_text": _render.plan_text,
             "plan_data": _render.plan_data,
-            "node_files": node_files,
+            "node_files": _render.node_files,
             "proof_text": proof_text,
             "preflight": preflight,
             "preflight_text": _report.text,

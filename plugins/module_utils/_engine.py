@@ -55,7 +55,8 @@ class Engine(object):
             raise EngineError(explain(output, self.executable, arguments))
         return rc, output
 
-    def _inspect(self, kind, name):
+    def inspect(self, kind, name):
+        """What the engine itself says of an image or a container, or None."""
         rc, output = self.call([kind, "inspect", name], check=False)
         if rc != 0:
             # Not what the client says of a socket or host that is not there.
@@ -72,7 +73,7 @@ class Engine(object):
 
     def image(self, name):
         """``{"id", "digests", "size", "architecture"}`` of an image, or None."""
-        found = self._inspect("image", name)
+        found = self.inspect("image", name)
         if found is None:
             return None
         return {
@@ -83,32 +84,9 @@ class Engine(object):
         }
 
     def container(self, name):
-        """The state of a container, or None where there is none.
-
-        ``{"id", "name", "image_id", "labels", "status", "running", "exit_code", "oom_killed", "error", "started_at",
-        "age", "restart_count", "pid"}``; ``started_at`` in seconds since the epoch, ``age`` in seconds by the node's
-        own clock.
-        """
-        found = self._inspect("container", name)
-        if found is None:
-            return None
-        state = found["State"]
-        started = epoch(state.get("StartedAt"))
-        return {
-            "id": found["Id"],
-            "name": name,
-            "image_id": found["Image"],
-            "labels": found["Config"].get("Labels") or {},
-            "status": state["Status"],
-            "running": bool(state.get("Running")) and not state.get("Restarting"),
-            "exit_code": state.get("ExitCode"),
-            "oom_killed": bool(state.get("OOMKilled")),
-            "error": state.get("Error") or "",
-            "started_at": started,
-            "age": None if started is None else int(time.time()) - started,
-            "restart_count": found.get("RestartCount", 0),
-            "pid": state.get("Pid") or 0,
-        }
+        """The state of a container as :func:`container_state` has it, or None where there is none."""
+        found = self.inspect("container", name)
+        return None if found is None else container_state(found, name)
 
     def logs(self, name, lines=200, since=0):
         """The last lines that a container printed since a time (seconds since the epoch); empty where there are none."""
@@ -139,6 +117,32 @@ class Engine(object):
         """Name to id of every container."""
         output = self.call(["ps", "--all", "--no-trunc", "--format", "{{.Names}} {{.ID}}"])[1]
         return dict(line.split(" ", 1) for line in output.splitlines() if " " in line)
+
+
+def container_state(found, name):
+    """The state of a container, from what the engine says of it.
+
+    ``{"id", "name", "image_id", "labels", "status", "running", "exit_code", "oom_killed", "error", "started_at",
+    "age", "restart_count", "pid"}``; ``started_at`` in seconds since the epoch, ``age`` in seconds by the node's
+    own clock.
+    """
+    state = found["State"]
+    started = epoch(state.get("StartedAt"))
+    return {
+        "id": found["Id"],
+        "name": name,
+        "image_id": found["Image"],
+        "labels": found["Config"].get("Labels") or {},
+        "status": state["Status"],
+        "running": bool(state.get("Running")) and not state.get("Restarting"),
+        "exit_code": state.get("ExitCode"),
+        "oom_killed": bool(state.get("OOMKilled")),
+        "error": state.get("Error") or "",
+        "started_at": started,
+        "age": None if started is None else int(time.time()) - started,
+        "restart_count": found.get("RestartCount", 0),
+        "pid": state.get("Pid") or 0,
+    }
 
 
 def epoch(text):

@@ -97,6 +97,14 @@ def environment_file(node, nic):
     )
 
 
+def node_files(node, nic):
+    """The files that the role vllm_service lays on a node, with the name of the node's interface."""
+    return [
+        {"name": "launch.sh", "mode": "0755", "content": launch_script(node)},
+        {"name": "service.env", "mode": "0600", "content": environment_file(node, nic)},
+    ]
+
+
 def _lines(argv):
     """A command as lines of shell words: an option and its value share a line."""
     lines = [" ".join(shlex.quote(word) for word in argv[:3])]

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import node_files, plan
+from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils import _render
 from test_plan import CASES, a2, a3
 
@@ -41,7 +41,7 @@ def nodes_of(case):
 def lay(node, folder, nic="eth7"):
     """Lay the files of a node in a folder, which takes the place of /etc/ascend-vllm inside the container."""
     node["container"]["command"][-1] = str(folder / "launch.sh")
-    for item in node_files(node, nic):
+    for item in _render.node_files(node, nic):
         path = folder / item["name"]
         path.write_text(item["content"])
         path.chmod(int(item["mode"], 8))
