@@ -253,7 +253,11 @@ def _name(node, facts, engine):
     if engine.get("foreign"):
         seen = "a container of this name that this collection did not make"
         if facts.get("adopt"):
-            return "warn", seen + "; a deploy replaces it (npu_container_adopt)", "Leave npu_container_adopt out to keep it."
+            return (
+                "warn",
+                seen + "; a deploy replaces it (npu_container_adopt)",
+                "Leave npu_container_adopt out to keep it.",
+            )
         return (
             "fail",
             seen,

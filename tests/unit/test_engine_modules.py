@@ -178,7 +178,10 @@ def test_only_a_deploy_adopts_a_container_that_others_made(state, docker, spec):
     docker.have_image().put("container.json", (docker.folder / "running").read_text().replace('"LABELS"', "null"))
     seen = container(docker, spec, state, adopt=True)
     if state == "present":
-        assert (seen["actions"], "spec" in str(seen["container"]["labels"])) == (["stopped", "removed", "created"], True)
+        assert (seen["actions"], "spec" in str(seen["container"]["labels"])) == (
+            ["stopped", "removed", "created"],
+            True,
+        )
     else:
         assert "did not make" in seen["msg"] and docker.calls() == []
 

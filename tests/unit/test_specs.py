@@ -20,7 +20,9 @@ YAML_FILES = [
     for path in sorted((ROOT / folder).rglob("*.yml"))
     if "collections" not in path.relative_to(ROOT).parts
 ] + sorted((ROOT / "lab").glob("*.yml"))
-INPUT = re.compile(r"(?<![\w.])(?:vllm|npu)_(?:recipe|preflight|host_tuning|container|service|status|teardown|plan|hardware)[a-z0-9_]*")
+INPUT = re.compile(
+    r"(?<![\w.])(?:vllm|npu)_(?:recipe|preflight|host_tuning|container|service|status|teardown|plan|hardware)[a-z0-9_]*"
+)
 TYPES = {"str": str, "path": str, "int": int, "float": (int, float), "bool": bool, "list": list, "dict": dict}
 
 
