@@ -118,6 +118,11 @@ class Engine(object):
         output = self.call(["ps", "--all", "--no-trunc", "--format", "{{.Names}} {{.ID}}"])[1]
         return dict(line.split(" ", 1) for line in output.splitlines() if " " in line)
 
+    def ours(self, name):
+        """The names of the containers that this collection made, but for *name*."""
+        output = self.call(["ps", "--all", "--filter", "label=" + LABEL_SERVICE, "--format", "{{.Names}}"])[1]
+        return sorted(set(output.split()) - {name})
+
 
 def container_state(found, name):
     """The state of a container, from what the engine says of it.

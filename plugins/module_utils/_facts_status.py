@@ -45,7 +45,7 @@ def gather(plan, options):
         of the module host_tuning, or None where the host is not tuned.
     """
     name = plan["container"]["name"]
-    directory = plan["container"]["mounts"][-1]["source"]
+    directory = _render.service_directory(plan["container"])
     deployed = _status.known_record(read_json(os.path.join(RECORDS, name, "deployed.json")))
     secrets, values = secrets_file(os.path.join(directory, "secrets.env"))
     facts = {"time": int(time.time()), "deployed": deployed, "secrets": secrets}
@@ -146,7 +146,7 @@ def engine_facts(plan, options):
     try:
         found = engine.inspect("container", spec["name"])
         facts["image"] = engine.image(spec["image"])
-        facts["others"] = ours(engine, spec["name"])
+        facts["others"] = engine.ours(spec["name"])
     except EngineError as error:
         facts["engine_error"] = str(error)
         return facts
@@ -164,12 +164,6 @@ def engine_facts(plan, options):
     facts["same_spec"] = labels.get(LABEL_SPEC) == spec_digest(spec, mounts, image_id)
     facts["parts"] = _status.differing_parts(spec, mounts, image_id, found)
     return facts
-
-
-def ours(engine, name):
-    """The names of the other containers that this collection made."""
-    output = engine.call(["ps", "--all", "--filter", "label=" + LABEL_SERVICE, "--format", "{{.Names}}"])[1]
-    return sorted(set(output.split()) - {name})
 
 
 # -- supervisor, tuning, service ------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import re
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import HARDWARE_OF_GROUP, nearest
 
-PLAYBOOK_INPUTS = ("vllm_plan_file", "vllm_hardware", "vllm_teardown_confirm", "vllm_teardown_keep")
+PLAYBOOK_INPUTS = ("vllm_plan_file", "vllm_hardware", "vllm_teardown_confirm")
 _OURS = re.compile(r"^(vllm|npu)_(recipe|preflight|host_tuning|container|service|status|teardown|plan)")
 
 

@@ -97,6 +97,12 @@ def environment_file(node, nic):
     )
 
 
+def service_directory(spec):
+    """The folder of the service's files on the node: what the container sees as the folder of its launch script."""
+    inside = spec["command"][-1].rpartition("/")[0]
+    return next(mount["source"] for mount in spec["mounts"] if mount["target"] == inside)
+
+
 def node_files(node, nic):
     """The files that the role vllm_service lays on a node, with the name of the node's interface."""
     return [

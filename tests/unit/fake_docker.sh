@@ -24,7 +24,18 @@ become() {
 
 case $1 in
 image | container)
-    show "$1" "$3"
+    if [ "$1 $2" = "image rm" ]; then
+        rm "$here/image.json"
+    else
+        show "$1" "$3"
+    fi
+    ;;
+ps)
+    case $* in
+    *ancestor=*) cat "$here/users" 2>/dev/null ;;
+    *label=*) cat "$here/others" 2>/dev/null ;;
+    esac
+    exit 0
     ;;
 version)
     echo "20.10.24+dfsg1"
