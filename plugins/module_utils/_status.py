@@ -256,11 +256,11 @@ def _of_container(facts, name, deploy, node):
         )
         result.append(("container.stopped", seen, "Read 'docker logs {0}' for why; then run start.yml.".format(name)))
     if facts["image"] is None:
-        seen = "the image {0} is not on the node any more; what runs was made of {1}".format(
-            image, short(container["image_id"])
+        seen = "the plan's image {0} is not on the node; the container was made of {1} ({2})".format(
+            image, container["image"], short(container["image_id"])
         )
         result.append(
-            ("image.missing", seen, "Bring the image back ({0} does) before the container is lost.".format(deploy))
+            ("image.missing", seen, "{0} brings it; without it a lost container cannot be made anew.".format(deploy))
         )
     parts = facts["parts"]
     if not facts["same_spec"]:

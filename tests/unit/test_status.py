@@ -158,7 +158,12 @@ DRIFTS = [
     (bare, "node.bare", "neither container minimax2_5 nor its files", "Run deploy_a2.yml"),
     (stopped, "container.stopped", "does not run: exited, exit code 137", "start.yml"),
     (has("container.foreign", True), "container.foreign", "somebody else made", "npu_container_adopt=true"),
-    (has("image", None), "image.missing", "what runs was made of 0f1e2d3c4b5a", "Bring the image back"),
+    (
+        has("image", None),
+        "image.missing",
+        "is not on the node; the container was made of quay",
+        "deploy_a2.yml brings it",
+    ),
     (
         lambda facts: facts.update(same_spec=False, parts=["devices", "mounts"]),
         "container.differs",
