@@ -50,8 +50,14 @@ class Teardown(object):
         if found is not None:
             self._remove_container(stop_timeout)
         self._files()
-        for name in images:
-            self._image(name)
+        for image_id in {self._image(name) for name in images} - {None}:
+            still = self.engine.inspect("image", image_id)
+            if still is not None and not self.check:  # names that this collection did not give
+                self.left.append(
+                    "image {0}: the same content under the name {1}".format(
+                        image_id.rpartition(":")[2][:12], ", ".join(still.get("RepoTags") or ["(none)"])
+                    )
+                )
         self._look_around(others)
         return {"removed": self.removed, "kept": self.kept, "left": self.left, "others": others}
 
@@ -98,21 +104,23 @@ class Teardown(object):
         return [name for name in dict.fromkeys(names) if name and not re.match(r"sha256:", name)]
 
     def _image(self, name):
+        """Remove a name of an image; return the image's id where that was done."""
         image = self.engine.image(name)
         if image is None:
-            return
+            return None
         told = "image {0} ({1:.1f} GB)".format(name, (image["size"] or 0) / 1e9)
         if "image" in self.keep:
             self.kept.append(told)
-            return
+            return None
         listed = self.engine.call(["ps", "--all", "--filter", "ancestor=" + image["id"], "--format", "{{.Names}}"])[1]
         users = [user for user in listed.split() if user != self.name]
         if users:
             self.left.append("{0}: used by {1}".format(told, ", ".join(users)))
-            return
+            return None
         if not self.check:
             self.engine.call(["image", "rm", name], 300)
         self.removed.append(told)
+        return image["id"]
 
     def _look_around(self, others):
         for name in others:

@@ -25,7 +25,7 @@ become() {
 case $1 in
 image | container)
     if [ "$1 $2" = "image rm" ]; then
-        rm "$here/image.json"
+        [ -e "$here/tags" ] || rm "$here/image.json"
     else
         show "$1" "$3"
     fi

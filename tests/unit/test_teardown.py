@@ -66,6 +66,13 @@ def test_the_image_goes_when_asked_to(docker):
     assert not (docker.folder / "image.json").exists()
 
 
+def test_an_image_with_another_name_is_left_under_it(docker):
+    docker.put("tags")
+    seen = torn(docker, keep=[])
+    assert "image {0} (".format(IMAGE) in " ".join(seen["removed"])
+    assert [item for item in seen["left"] if "the same content under the name quay.io/" in item]
+
+
 def test_an_image_that_another_container_uses_stays(docker):
     docker.put("users", NAME + "\nmindie\n")
     seen = torn(docker, keep=[])
