@@ -169,7 +169,8 @@ def _replica(name, members, told):
         problems = _careful(node, facts)
         rows.append(dict(facts, host=node["host"], role=node["role"], ok=not problems, problems=problems))
     first = members[0]
-    serving = any((row.get("probe") or {}).get("state") == "ready" for row in rows)
+    asked = [row["probe"]["state"] == "ready" for row in rows if row.get("probe")]
+    serving = any(asked) if asked else None  # None: the node that serves could not be asked
     problems = [problem for row in rows for problem in row["problems"]] + together(rows, serving)
     return {
         "name": name,
@@ -178,7 +179,7 @@ def _replica(name, members, told):
         "model": first["service"]["model"],
         "image": first["container"]["image"],
         "recipe": {key: first["recipe"][key] for key in RECIPE},
-        "ok": serving and not problems,
+        "ok": bool(serving) and not problems,
         "serving": serving,
         "problems": problems,
         "nodes": rows,
@@ -218,7 +219,7 @@ def node_problems(node, facts):
         + _of_deployed(node, facts, deploy)
         + _of_tuning(facts, deploy)
         + _of_supervisor(facts, name, deploy)
-        + _of_probe(facts)
+        + _of_probe(facts, name)
     )
     return [_problem(node, *one) for one in found]
 
@@ -442,7 +443,7 @@ def _of_supervisor(facts, name, deploy):
     return [("supervisor." + state["state"].replace("-", "_"), seen, do)]
 
 
-def _of_probe(facts):
+def _of_probe(facts, name):
     probe = facts["probe"]
     if probe is None or probe["state"] == "ready":
         return []
@@ -450,6 +451,10 @@ def _of_probe(facts):
         return []  # what is said of the container is the cause
     last = probe["verdicts"][-1]
     do = last["remedy"]
+    if re.match(r"HTTP 40[13]", last["seen"]):
+        do = "The service wants another key: run with the vllm_service_secrets that it was deployed with."
+    elif last["id"] == "service.models" and not last["seen"].startswith("serves "):  # no answer, or an error
+        do = "Read 'docker logs {0}' on the node; restart.yml starts the whole replica anew.".format(name)
     if (facts["supervisor"]["state"] or {}).get("state") == "starting":
         do = "It is starting, and may still load its weights: run status.yml again."
     return [("service.silent", "no tokens: {0}".format(last["seen"]), do)]
@@ -513,7 +518,7 @@ def _replica_text(replica):
     count = len(problems)
     head = "replica {0}: {1}, {2}".format(
         replica["name"],
-        "serving" if replica["serving"] else "NOT SERVING",
+        {True: "serving", False: "NOT SERVING", None: "not known whether it serves"}[replica["serving"]],
         "no drift" if not count else "{0} problem{1}".format(count, "" if count == 1 else "s"),
     )
     rows = [COLUMNS] + [_row(row) for row in replica["nodes"]]

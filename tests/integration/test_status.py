@@ -46,7 +46,7 @@ def status(tmp_path):
         assert "Traceback" not in run.output
         report = json.loads(path.read_text())
         (replica,) = report["replicas"]
-        assert report["ok"] == replica["ok"] == (replica["serving"] and not replica["problems"])
+        assert report["ok"] == replica["ok"] == (bool(replica["serving"]) and not replica["problems"])
         ids = {node: set() for node in NODES}
         for problem in replica["problems"]:
             assert problem["seen"] and problem["do"]

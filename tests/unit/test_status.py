@@ -235,6 +235,24 @@ DRIFTS = [
     (state(state="gave-up", reason="5 restarts"), "supervisor.gave_up", "gave-up: 5 restarts", "mend the cause"),
     (state(state="failing", reason="no token"), "supervisor.failing", "failing: no token", "docker logs"),
     (silent, "service.silent", "no tokens: refused", "Look at the log."),
+    (
+        lambda facts: (silent(facts), facts["probe"]["verdicts"][0].update(id="service.models")),
+        "service.silent",
+        "no tokens: refused",
+        "docker logs minimax2_5",
+    ),
+    (
+        lambda facts: (silent(facts), facts["probe"]["verdicts"][0].update(seen="HTTP 401: {}")),
+        "service.silent",
+        "HTTP 401",
+        "vllm_service_secrets",
+    ),
+    (
+        lambda facts: (silent(facts), state(state="starting")(facts)),
+        "service.silent",
+        "no tokens: refused",
+        "may still load its weights",
+    ),
 ]
 
 
@@ -283,6 +301,10 @@ def test_an_unreachable_node_is_a_row(told):
     (problem,) = seen["replicas"][0]["problems"]
     assert (problem["id"], problem["host"]) == ("node.unreachable", "a2-node2") and "ssh 10.0.0.12" in problem["do"]
     assert "a2-node2  secondary  unreachable" in text(seen) and "mend the node" in text(seen)
+    assert seen["replicas"][0]["serving"] is True
+    seen = report(NODES, {"a2-node1": told, "a2-node2": healthy(NODES[1])})
+    assert seen["replicas"][0]["serving"] is None and seen["ok"] is False
+    assert "replica default: not known whether it serves, 1 problem\n" in text(seen)
 
 
 def test_a_dead_engine_leaves_what_else_is_known():
