@@ -12,8 +12,17 @@ import re
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import HARDWARE_OF_GROUP, nearest
 
-PLAYBOOK_INPUTS = ("vllm_plan_file", "vllm_hardware", "vllm_teardown_confirm")
-_OURS = re.compile(r"^(vllm|npu)_(recipe|preflight|host_tuning|container|service|status|teardown|plan)")
+PLAYBOOK_INPUTS = (
+    "vllm_plan_file",
+    "vllm_hardware",
+    "vllm_teardown_confirm",
+    "vllm_logs_lines",
+    "vllm_logs_since",
+    "vllm_logs_dir",
+)
+_OURS = re.compile(
+    r"^(vllm|npu)_(recipe|preflight|host_tuning|container|service|status|teardown|plan|diagnostics|logs)"
+)
 
 
 def unknown_inputs(variables, known):

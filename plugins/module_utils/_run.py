@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
-from typing import Dict, List, Optional, Tuple
+from typing import Callable, Dict, List, Optional, Tuple
 
 MAX_OUTPUT = 1024 * 1024
 DRIVER = "/usr/local/Ascend/driver"
@@ -43,20 +43,9 @@ def run(argv: List[str], timeout: float, env: Optional[Dict[str, str]] = None) -
 
     When the time is up, or more than MAX_OUTPUT came, the whole process group is killed.
     """
-    try:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=dict(os.environ, LC_ALL="C", LANGUAGE="C", **(env or {})),
-        )
-    except FileNotFoundError as error:
-        return RC_NOT_FOUND, str(error), False
-    except (OSError, ValueError) as error:
-        return RC_NOT_EXECUTABLE, str(error), False
-
+    started, process = _start(argv, env)
+    if process is None:
+        return started[0], started[1], False
     with process.stdout:
         output, complete = _read(process, time.monotonic() + timeout)
         if not complete:
@@ -65,8 +54,65 @@ def run(argv: List[str], timeout: float, env: Optional[Dict[str, str]] = None) -
     return RC_TIMEOUT if timed_out else process.returncode, output.decode("utf-8", "replace"), timed_out
 
 
-def _read(process: subprocess.Popen, deadline: float) -> Tuple[bytes, bool]:
-    """Read until the process has ended; (output, False) when it went on for too long or printed too much."""
+def run_tail(
+    argv: List[str], timeout: float, limit: int, env: Optional[Dict[str, str]] = None
+) -> Tuple[int, str, bool, int]:
+    """Like run(), for long output: the last *limit* bytes of it, from a line's start, and how many were left out."""
+    started, process = _start(argv, env)
+    if process is None:
+        return started[0], started[1], False, 0
+    seen = [0]
+    kept = bytearray()
+
+    def keep(chunk: bytes) -> None:
+        seen[0] += len(chunk)
+        kept.extend(chunk)
+        if len(kept) > 2 * limit:
+            del kept[:-limit]
+
+    with process.stdout:
+        unused, complete = _read(process, time.monotonic() + timeout, keep)
+        if not complete:
+            _kill_group(process)
+    text = last_lines(bytes(kept), limit, seen[0] > len(kept))
+    return (
+        RC_TIMEOUT if not complete else process.returncode,
+        text.decode("utf-8", "replace"),
+        not complete,
+        seen[0] - len(text),
+    )
+
+
+def last_lines(data: bytes, limit: int, cut: bool = False) -> bytes:
+    """The last *limit* bytes, without the line that is cut in two; *cut* says that the first one is one."""
+    if len(data) > limit:
+        data, cut = data[-limit:], True
+    return data[data.find(b"\n") + 1 :] if cut else data
+
+
+def _start(argv: List[str], env: Optional[Dict[str, str]]) -> Tuple[Tuple[int, str], Optional[subprocess.Popen]]:
+    try:
+        return (0, ""), subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=dict(os.environ, LC_ALL="C", LANGUAGE="C", **(env or {})),
+        )
+    except FileNotFoundError as error:
+        return (RC_NOT_FOUND, str(error)), None
+    except (OSError, ValueError) as error:
+        return (RC_NOT_EXECUTABLE, str(error)), None
+
+
+def _read(
+    process: subprocess.Popen, deadline: float, keep: Optional[Callable[[bytes], None]] = None
+) -> Tuple[bytes, bool]:
+    """Read until the process has ended; (output, False) when it went on for too long or printed too much.
+
+    What it prints is handed to *keep*, where there is one, and is then never too much.
+    """
     output = b""
     pipe_open = True
     with selectors.DefaultSelector() as selector:
@@ -80,7 +126,10 @@ def _read(process: subprocess.Popen, deadline: float) -> Tuple[bytes, bool]:
             elif selector.select(0 if ended else min(0.1, max(0, deadline - time.monotonic()))):
                 chunk = os.read(process.stdout.fileno(), 65536)
                 pipe_open = bool(chunk)
-                output = (output + chunk)[:MAX_OUTPUT]
+                if keep:
+                    keep(chunk)
+                else:
+                    output = (output + chunk)[:MAX_OUTPUT]
             elif ended:  # whatever it left behind may hold the pipe open
                 return output, True
     return output, False

@@ -1,0 +1,165 @@
+#!/usr/bin/python
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import absolute_import, annotations, division, print_function
+
+__metaclass__ = type
+
+DOCUMENTATION = r"""
+module: node_bundle
+short_description: Collect what a node can show to whoever looks for a fault
+version_added: 0.1.0
+description:
+  - Reads in one call the outputs of C(npu-smi) and C(hccn_tool), the container with its log, the engine, the
+    supervisor, the service's files, journals, kernel messages, network, disks, memory, processes and kernel settings.
+  - Every command is bounded in time and in output. What cannot be read is in the index, with its reason.
+  - Secrets are taken out on the node, before anything is sent. Known values are those of C(secrets.env), of
+    C(service.env), of the container's environment and of O(secrets); beside them goes what looks like a secret.
+  - The bundle is made in memory and comes back with the module's result, so that it works on a node whose disks are
+    full. It is kept for the rest of the run in the run's temporary folder on the controller.
+extends_documentation_fragment: ascend_ops.vllm.engine
+options:
+  name:
+    description: The container.
+    type: str
+    required: true
+  chips:
+    description: Physical ids of the chips to ask, the N of C(/dev/davinciN). Without it all that the node has.
+    type: list
+    elements: int
+  lines:
+    description: How many lines to take of each log, from its end.
+    type: int
+    default: 2000
+  since:
+    description: How far to look back in logs, such as V(10m), V(2h) or V(1d). Empty for no such bound.
+    type: str
+    default: ""
+  data:
+    description: Names of files to data that is put into the bundle as JSON, without its secrets.
+    type: dict
+    default: {}
+  secrets:
+    description: Values to take out, beside those that the node has. Values shorter than 6 signs are refused.
+    type: list
+    elements: str
+    default: []
+  max_bytes:
+    description: The most that the bundle may have, compressed. The largest files are cut at their start to keep it.
+    type: int
+    default: 20971520
+  npu_smi:
+    description: Path of npu-smi on the node. Searched at the usual places when not given.
+    type: path
+  hccn_tool:
+    description: Path of hccn_tool on the node. Searched at the usual places when not given.
+    type: path
+  timeout:
+    description: Seconds that one command may take.
+    type: float
+    default: 20.0
+author:
+  - ascend_ops.vllm contributors (@ascend-ops)
+seealso:
+  - module: ascend_ops.vllm.node_logs
+  - module: ascend_ops.vllm.diagnostics_archive
+attributes:
+  check_mode:
+    description: Only reads; the same in check mode.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Collect a bundle
+  ascend_ops.vllm.node_bundle:
+    name: minimax2_5
+  register: bundle
+"""
+
+RETURN = r"""
+bundle:
+  description: Path of the tar.gz on the controller; it is there until the end of the run.
+  returned: success
+  type: str
+index:
+  description: What is in the bundle, and what is not.
+  returned: success
+  type: dict
+  contains:
+    container: {description: State of the container, or null., type: dict}
+    causes: {description: The known causes that the container's log speaks of., type: list}
+    notes: {description: What else is to be known., type: list}
+    entries: {description: "One entry a file: C(path), C(what), C(bytes), C(cut), C(problems); or C(missing), the reason.", type: list}
+    redactions: {description: How many secrets were taken out., type: int}
+    seconds: {description: How long it took., type: float}
+"""
+
+import base64
+import os
+import re
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._bundle import collect, seconds_of
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._redact import SHORTEST
+
+CHUNK = 1 << 20
+
+
+def chunks(archive, secrets):
+    """The archive in base64, in pieces that hold none of the secrets: Ansible would put stars in the place of one."""
+    text = base64.b64encode(archive).decode("ascii")
+    cuts = set(range(CHUNK, len(text), CHUNK))
+    for secret in secrets:
+        cuts.update(match.start() + 1 for match in re.finditer("(?={0})".format(re.escape(secret)), text))
+    edges = [0] + sorted(cuts) + [len(text)]
+    return [text[first:last] for first, last in zip(edges, edges[1:])]
+
+
+def chips_of_node():
+    return sorted(int(name[7:]) for name in os.listdir("/dev") if re.match(r"davinci\d+$", name))
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            name=dict(type="str", required=True),
+            chips=dict(type="list", elements="int"),
+            lines=dict(type="int", default=2000),
+            since=dict(type="str", default=""),
+            data=dict(type="dict", default={}),
+            secrets=dict(type="list", elements="str", default=[], no_log=True),
+            max_bytes=dict(type="int", default=20971520),
+            npu_smi=dict(type="path"),
+            hccn_tool=dict(type="path"),
+            timeout=dict(type="float", default=20.0),
+            engine=dict(type="str", default="docker"),
+        ),
+        supports_check_mode=True,
+    )
+    given = dict(module.params)
+    limit = given.pop("max_bytes")
+    if given["chips"] is None:
+        given["chips"] = chips_of_node()
+    if any(len(value) < SHORTEST for value in given["secrets"]):
+        module.fail_json(
+            msg="A value in 'secrets' has fewer than {0} signs: it would be taken out of innocent words, too. Leave it "
+            "out.".format(SHORTEST)
+        )
+    if given["lines"] < 1 or limit < 1 or given["timeout"] <= 0:
+        module.fail_json(msg="'lines', 'max_bytes' and 'timeout' must be more than 0.")
+    try:
+        seconds_of(given["since"])
+    except ValueError as error:
+        module.fail_json(msg=str(error))
+    archive, index = collect(limit=limit, **given)
+    # The arguments are not sent back with it: they hold what the controller knows already.
+    module.exit_json(changed=False, archive=chunks(archive, given["secrets"]), index=index, invocation={})
+
+
+if __name__ == "__main__":
+    main()
