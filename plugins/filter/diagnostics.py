@@ -35,6 +35,11 @@ def log_files(told):
     return [{"title": title, "text": text.rstrip("\n") + "\n"} for title, text in _diagnostics.log_blocks("", told)]
 
 
+def here(path):
+    """A path from where the user stands, not from where the playbook lies; empty stays empty."""
+    return os.path.abspath(os.path.expanduser(path)) if path else ""
+
+
 class FilterModule:
     """Filters of ascend_ops.vllm."""
 
@@ -46,6 +51,5 @@ class FilterModule:
             "log_files": log_files,
             "logs_text": lambda told: _diagnostics.logs_text(list(told.items())),
             "logs_summary": lambda told, folder="": _diagnostics.logs_summary(list(told.items()), folder),
-            # Where the user stands, not where the playbook lies.
-            "here": lambda path: os.path.abspath(os.path.expanduser(path)),
+            "here": here,
         }

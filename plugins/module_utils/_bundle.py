@@ -115,11 +115,12 @@ def commands(argvs, timeout=20.0, limit=OUTPUT, env=None, explicit=None):
             started = time.monotonic()
             rc, text, late, cut = run_tail([tool] + list(argv[1:]), timeout, limit, env)
             part.cut += cut
-            end = "exit status {0}, {1:.2f} s".format(rc, time.monotonic() - started)
+            end = "exit status {0}".format(rc)
             if late:
                 end = part.hung = "no answer in {0:g} s".format(timeout)
             if late or rc != 0:
                 part.problems.append("{0}: {1}".format(shown, end))
+            end += ", after {0:.2f} s".format(time.monotonic() - started)
             texts.append(
                 "$ {0}\n{1}{2}[{3}]\n".format(shown, text, "" if text.endswith("\n") or not text else "\n", end)
             )

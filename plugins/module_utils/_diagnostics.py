@@ -214,7 +214,7 @@ def summary(index, path):
             )
         else:
             told = "nothing was collected: " + node["error"]
-        lines.append("  {0:<{1}}  {2}".format(node["host"], width, short(told, 120)))
+        lines.append("  {0:<{1}}  {2}".format(node["host"], width, short(told, 160)))
     if len(index["nodes"]) > 20:
         lines.append("  and {0} more".format(len(index["nodes"]) - 20))
     lines.append("look here first" if index["first"] else "nothing stands out")
@@ -311,6 +311,9 @@ def write(folder, stamp, files, bundles):
     try:
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
             with tarfile.open(fileobj=stream, mode="w:gz", compresslevel=6) as archive:
+                top = tarfile.TarInfo(name)
+                top.type, top.mode, top.mtime = tarfile.DIRTYPE, 0o700, int(time.time())
+                archive.addfile(top)
                 for file in sorted(files):
                     _add(archive, "{0}/{1}".format(name, file), files[file].encode("utf-8", "replace"))
                 for host in sorted(bundles):
@@ -336,7 +339,7 @@ def _add(archive, name, data):
 def log_blocks(host, told):
     """``[(title, text)]`` of a node's logs; the text says why where there is none."""
     if "log" not in told:
-        return [("log", "({0})".format(short(told.get("msg") or "it was not asked", 300)))]
+        return [("container", "({0})".format(short(told.get("msg") or "it was not asked", 300)))]
     missing = told.get("missing") or {}
     return [
         (

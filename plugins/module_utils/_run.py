@@ -84,10 +84,16 @@ def run_tail(
 
 
 def last_lines(data: bytes, limit: int, cut: bool = False) -> bytes:
-    """The last *limit* bytes, without the line that is cut in two; *cut* says that the first one is one."""
+    """The last *limit* bytes, without the line that is cut in two; *cut* says that the first one is one.
+
+    Half a secret would not be known as one. Of a single line its first 4096 bytes are left out.
+    """
     if len(data) > limit:
         data, cut = data[-limit:], True
-    return data[data.find(b"\n") + 1 :] if cut else data
+    if not cut:
+        return data
+    end = data.find(b"\n")
+    return data[end + 1 :] if end >= 0 else data[4096:]
 
 
 def _start(argv: List[str], env: Optional[Dict[str, str]]) -> Tuple[Tuple[int, str], Optional[subprocess.Popen]]:
