@@ -134,6 +134,15 @@ def test_what_hangs_costs_its_time_once(docker, node, tmp_path):
     assert entries["npu/lists.txt"]["missing"] == "not asked: npu-smi info: no answer in 1 s"
 
 
+def test_a_chip_that_hangs_is_asked_no_more(docker, node, tmp_path):
+    hccn = tool(tmp_path, "hccn_tool", '[ "$2" = 1 ] || exec sleep 60\necho "chip $2"\n')
+    files, _index, entries = collected(docker, node, chips=[0, 1], hccn_tool=hccn, timeout=1)
+    problems = entries["fabric/chip-0.txt"]["problems"]
+    assert problems[0] == "hccn_tool -i 0 -link -g: no answer in 1 s"
+    assert problems[1] == "hccn_tool -i 0 -net_health -g: not run after that"
+    assert files["fabric/chip-1.txt"].count("chip 1\n[exit status 0") == len(_bundle.HCCN_QUESTIONS)
+
+
 def test_no_engine_and_no_container(docker, node):
     os.remove(docker.folder / "container.json")
     _files, index, entries = collected(docker, node)

@@ -148,8 +148,9 @@ def test_the_controller_adds_no_secret(made):
     planned = plan(a2(env={"SOME_SETTING": CANARY}))
     raw = {"a2-node2": {"error": "cannot log in with " + CANARY}}
     told = {"a2-node1": made["a2-node1"], "a2-node2": {"msg": "password " + CANARY}}
-    _stamp, index, files = built(planned, told, raw, [CANARY])
+    _stamp, index, files = built(planned, told, raw, [CANARY, "10.0.0.12"])
     assert CANARY not in json.dumps([index, files])
+    assert "10.0.0.12" not in files["preflight.json"] and "10.0.0.11" in files["plan.json"]
     assert MARK in files["facts/a2-node2.json"] and MARK in files["plan.json"] and MARK in files["INDEX.md"]
 
 
