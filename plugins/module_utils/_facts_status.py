@@ -41,13 +41,14 @@ _NAME = re.compile(r"^(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=", re.M)
 def gather(plan, options):
     """All that status.yml needs to know of a node, for the node's *plan*.
 
-    :param options: ``engine``, ``timeout``, ``request_timeout``, ``api_key``, ``supervised``, and ``tuning``: the settings
+    :param options: ``engine``, ``timeout``, ``request_timeout``, ``api_key``, ``secret_names``, ``supervised``, and ``tuning``: the settings
         of the module host_tuning, or None where the host is not tuned.
     """
     name = plan["container"]["name"]
     directory = _render.service_directory(plan["container"])
     deployed = _status.known_record(read_json(os.path.join(RECORDS, name, "deployed.json")))
     secrets, values = secrets_file(os.path.join(directory, "secrets.env"))
+    secrets["wanted"] = sorted(options["secret_names"])
     facts = {"time": int(time.time()), "deployed": deployed, "secrets": secrets}
     facts.update(engine_facts(plan, options))
     facts.update(file_facts(plan, directory, deployed))

@@ -215,7 +215,7 @@ def node_problems(node, facts):
     found = (
         _of_container(facts, name, deploy, node)
         + _of_files(facts, deploy)
-        + _of_secrets(node, facts, deploy)
+        + _of_secrets(facts, deploy)
         + _of_deployed(node, facts, deploy)
         + _of_tuning(facts, deploy)
         + _of_supervisor(facts, name, deploy)
@@ -306,12 +306,16 @@ def _of_files(facts, deploy):
             do = "Put what is needed into a variable, then run {0}: it replaces the file.".format(deploy)
             result.append(("files.edited", seen, do))
         if item["variable"]:
-            seen = "a variable changed since {0} was deployed: {1}".format(item["path"], _lines(item["variable"]))
+            seen = "a variable, or this collection, changed since {0} was deployed: {1}".format(
+                item["path"], _lines(item["variable"])
+            )
             do = "Run {0} to have it, or put the variable back.".format(deploy)
             result.append(("files.variable", seen, do))
         if item["differs"]:
-            seen = "{0} is not what the plan makes: {1}; edited by hand, or a variable changed".format(
-                item["path"], _lines(item["differs"])
+            seen = (
+                "{0} is not what the plan makes: {1}; edited by hand, or a variable or this collection changed".format(
+                    item["path"], _lines(item["differs"])
+                )
             )
             do = "'{0} --check --diff' shows the lines; run it without --check to have the plan's.".format(deploy)
             result.append(("files.differ", seen, do))
@@ -342,15 +346,13 @@ def _lines(change):
     )
 
 
-def _of_secrets(node, facts, deploy):
+def _of_secrets(facts, deploy):
     secrets = facts["secrets"]
     result = []
     if not secrets["missing"] and secrets["mode"] != "0600":
         seen = "{0} has mode {1}: others can read it".format(secrets["path"], secrets["mode"])
         result.append(("secrets.mode", seen, "chmod 0600 {0}".format(secrets["path"])))
-    wanted = node.get("secrets")
-    if wanted is None:
-        return result
+    wanted = secrets["wanted"]
     lacks = sorted(set(wanted) - set(secrets["names"]))
     more = sorted(set(secrets["names"]) - set(wanted))
     seen = []
@@ -451,9 +453,7 @@ def _of_probe(facts, name):
         return []  # what is said of the container is the cause
     last = probe["verdicts"][-1]
     do = last["remedy"]
-    if re.match(r"HTTP 40[13]", last["seen"]):
-        do = "The service wants another key: run with the vllm_service_secrets that it was deployed with."
-    elif last["id"] == "service.models" and not last["seen"].startswith("serves "):  # no answer, or an error
+    if do.startswith("Compare served-model-name") and not last["seen"].startswith("serves "):  # no answer, or an error
         do = "Read 'docker logs {0}' on the node; restart.yml starts the whole replica anew.".format(name)
     if (facts["supervisor"]["state"] or {}).get("state") == "starting":
         do = "It is starting, and may still load its weights: run status.yml again."

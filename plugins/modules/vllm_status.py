@@ -34,6 +34,11 @@ options:
     description: The key that the service wants. Empty to take it from the node's file of secrets, where it has one.
     type: str
     default: ""
+  secret_names:
+    description: The names of the secrets that the service is to have; their values are not asked for.
+    type: list
+    elements: str
+    default: []
   timeout:
     description: Seconds that one external command may take.
     type: float
@@ -78,7 +83,7 @@ status:
     missing_mounts: {description: Sources of mounts that the node lacks., type: list}
     files: {description: "Each file: C(missing), and the lines that were C(edited), that a C(variable) changes, or that C(differ) for either reason.", type: list}
     files_error: {description: Why the files could not be compared; else empty., type: str}
-    secrets: {description: "The file of secrets: C(missing), C(mode) and the C(names) in it.", type: dict}
+    secrets: {description: "The file of secrets: C(missing), C(mode), the C(names) in it and those C(wanted).", type: dict}
     deployed: {description: "What was deployed last and proven, and what before; or null.", type: dict}
     supervisor: {description: "Its timer: C(loaded), C(active), C(enabled); and the C(state) that it saw last.", type: dict}
     tuning: {description: "C(compliant), and what C(differs); null where the host is not to be tuned.", type: dict}
@@ -96,6 +101,7 @@ def main():
             tuning=dict(type="list", elements="dict", default=[]),
             supervised=dict(type="bool", default=True),
             api_key=dict(type="str", default="", no_log=True),
+            secret_names=dict(type="list", elements="str", default=[], no_log=False),
             timeout=dict(type="float", default=20.0),
             request_timeout=dict(type="int", default=60),
             engine=dict(type="str", default="docker"),

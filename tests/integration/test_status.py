@@ -84,7 +84,7 @@ def test_a_changed_variable_is_no_edit_by_hand(status):
     assert run.rc == 0
     assert ids == {"a2-node1": {"files.variable"}, "a2-node2": {"files.variable"}}
     assert (
-        "a variable changed since /etc/ascend-vllm/minimax2_5/launch.sh was deployed: 1 line (--max-num-seqs)"
+        "a variable, or this collection, changed since /etc/ascend-vllm/minimax2_5/launch.sh was deployed: 1 line (--max-num-seqs)"
         in run.words
     )
     assert replica["serving"] and "1 replica: 0 serving without drift, 1 with problems" in run.words
