@@ -38,6 +38,7 @@ class ActionModule(ActionBase):
                 "url": {"type": "str", "default": ""},
                 "model": {"type": "str", "default": ""},
                 "api_key": {"type": "str", "default": "", "no_log": True},
+                "ca_file": {"type": "str", "default": ""},
                 "engine": {"type": "str", "default": "docker"},
             }
         )
@@ -46,7 +47,7 @@ class ActionModule(ActionBase):
             self._task._uuid, given["replica"].replace("/", "_")
         )
         name = given["spec"]["name"]
-        probe = {key: given[key] for key in ("started_at", "url", "model", "api_key", "engine")}
+        probe = {key: given[key] for key in ("started_at", "url", "model", "api_key", "ca_file", "engine")}
         probe.update(name=name, seconds=SLICE, request_timeout=30)
         start = time.monotonic()
         shown = 0.0
@@ -71,6 +72,11 @@ class ActionModule(ActionBase):
             if seen["state"] == "ready":
                 result.update(changed=False, waited=round(waited, 1), verdicts=seen["verdicts"])
                 self._tell(news, host, "ready", "")
+                return result
+            if seen["state"] == "refused":
+                bad = seen["verdicts"][-1]
+                result.update(failed=True, msg="{0}: {1}. {2}".format(host, bad["seen"], bad["remedy"]))
+                self._tell(news, host, "failed", result["msg"])
                 return result
             if waited >= given["timeout"]:
                 last = seen["verdicts"][-1]["seen"] if seen["verdicts"] else "the primary gave no word"

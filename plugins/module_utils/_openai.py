@@ -12,15 +12,19 @@ __metaclass__ = type
 
 import json
 import socket
+import ssl
 import time
 
 try:
     from http.client import HTTPException
     from urllib.error import HTTPError, URLError
-    from urllib.request import ProxyHandler, Request, build_opener
+    from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 except ImportError:  # Python 2, which no node needs; keeps sanity's import test quiet
     HTTPException = HTTPError = URLError = Exception
-    ProxyHandler = Request = build_opener = None
+    HTTPSHandler = ProxyHandler = Request = build_opener = None
+
+# Trust a certificate of the file by itself, be it signed by another that is not there. Named in ssl since Python 3.10.
+PARTIAL_CHAIN = 0x80000
 
 QUESTION = "Hello, who are you?"
 TOOL = {
@@ -37,17 +41,31 @@ TOOL = {
 }
 
 
+def trust(ca_file=""):
+    """How a server's certificate and name are verified: against the certificates of *ca_file*, else the system's."""
+    context = ssl.create_default_context(cafile=ca_file or None)
+    if ca_file:
+        context.verify_flags |= PARTIAL_CHAIN
+    return context
+
+
 class Client(object):
     """A served model behind *url* (such as ``http://192.0.2.11:20004``).
 
     :param timeout: seconds that one request may take.
+    :param api_key: the key that the service wants, or None.
+    :param ca_file: what an https certificate is verified with; empty for the system's authorities.
+
+    ``refused`` says that no later request will fare better: the key is another one, or the certificate is not trusted.
     """
 
-    def __init__(self, url, model, timeout=60, api_key=None):
+    def __init__(self, url, model, timeout=60, api_key=None, ca_file=""):
         self.url = url.rstrip("/")
         self.model = model
         self.timeout = timeout
         self.api_key = api_key
+        self.ca_file = ca_file
+        self.refused = False
 
     def _request(self, path, body=None):
         """``(status, data, error)``; status 0 where there was no answer."""
@@ -56,12 +74,26 @@ class Client(object):
             headers["Authorization"] = "Bearer " + self.api_key
         data = None if body is None else json.dumps(body).encode("utf-8")
         # The node's own proxy settings are for the internet, not for its own service.
-        opener = build_opener(ProxyHandler({}))
+        handlers = [ProxyHandler({})]
+        if self.url.startswith("https:"):
+            try:
+                handlers.append(HTTPSHandler(context=trust(self.ca_file)))
+            except (OSError, ValueError) as error:
+                return 0, None, "cannot verify with {0}: {1}".format(self.ca_file, error)
+        opener = build_opener(*handlers)
         try:
             answer = opener.open(Request(self.url + path, data, headers), timeout=self.timeout)
             text = answer.read().decode("utf-8", "replace")
             return answer.getcode(), json.loads(text), ""
         except HTTPError as error:
+            if error.code == 401:
+                return (
+                    401,
+                    None,
+                    "HTTP 401: the service wants {0}".format(
+                        "another API key" if self.api_key else "an API key, and none was given"
+                    ),
+                )
             return error.code, None, "HTTP {0}: {1}".format(error.code, _body(error))
         except socket.timeout:
             return 0, None, "no answer within {0} s".format(self.timeout)
@@ -82,8 +114,25 @@ class Client(object):
             self.model in names,
             error or "serves {0}".format(", ".join(map(str, names)) or "nothing"),
             "{0} in /v1/models".format(self.model),
-            "Compare served-model-name of the plan with what runs: deploy again.",
+            self._remedy(status, error, "Compare served-model-name of the plan with what runs: deploy again."),
         )
+
+    def _remedy(self, status, error, other):
+        """What to do where a request was not even let in, else *other*."""
+        key = status == 401
+        certificate = "CERTIFICATE_VERIFY_FAILED" in error or error.startswith("cannot verify with")
+        self.refused = key or certificate
+        if key:
+            return (
+                "Run with the VLLM_API_KEY in vllm_service_secrets that the service was deployed with, or deploy to give it "
+                "this one."
+            )
+        if certificate:
+            return (
+                "See tls.certificate of the preflight. The certificate must have this address in its subjectAltName, and "
+                "vllm_recipe_tls.ca be what it is verified with. A renewed one is served after a deploy."
+            )
+        return other
 
     def chat(self, max_tokens=16):
         """Does a chat request yield tokens? The verdict has ``text``, ``tokens`` and ``seconds`` besides."""
@@ -104,7 +153,9 @@ class Client(object):
             good,
             error or "{0} tokens, finish reason {1}".format(tokens, reason),
             "at least one token, finished by stop or length",
-            "Look at the container's log; when it says nothing, restart the whole replica.",
+            self._remedy(
+                status, error, "Look at the container's log; when it says nothing, restart the whole replica."
+            ),
         )
         verdict.update(text=text, tokens=tokens, seconds=round(time.time() - start, 2))
         return verdict

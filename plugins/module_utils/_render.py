@@ -11,12 +11,15 @@ import json
 import re
 import shlex
 
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._redact import secret_name
+
+ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 PLACEHOLDER = re.compile(r"\{[A-Za-z]+\}")
 
 _LAUNCH = """\
 #!/bin/bash
 # Written by ascend_ops.vllm for {host} ({role} of replica {replica}); a deploy replaces it.
-# Runs inside the container. Environment: service.env beside this file.
+# Runs inside the container. Environment: service.env beside this file, and secrets.env where there are secrets.
 
 # CANN's own environment: the image sets it in ~/.bashrc only, which a container that starts vllm does not read.
 for file in /usr/local/Ascend/ascend-toolkit/set_env.sh /usr/local/Ascend/cann/set_env.sh \\
@@ -33,6 +36,9 @@ fi
 set -eu
 set -a
 . {directory}/service.env
+if [ -r {directory}/secrets.env ]; then
+    . {directory}/secrets.env
+fi
 set +a
 {jemalloc}exec {command}
 """
@@ -49,12 +55,50 @@ done
 """
 
 
-SECRET = re.compile(r"KEY|TOKEN|PASSWORD|SECRET", re.I)
+def is_secret(name):
+    """Is this environment variable by its name a secret? Not ``MAX_TOKENS``, ``TOKENIZERS_PARALLELISM``, ``KEY_FILE``."""
+    return secret_name(name.lower()) > 0
 
 
 def masked(name, value):
     """The value of an environment variable as it may be printed: not that of a secret."""
-    return "********" if SECRET.search(name) and value else value
+    return "********" if is_secret(name) and value else value
+
+
+def secrets_errors(secrets):
+    """What keeps names and values from being those of secrets.env; a value is never told."""
+    if not isinstance(secrets, dict):
+        return ["vllm_service_secrets is no mapping; wanted names of environment variables and their values."]
+    errors = []
+    for name, value in secrets.items():
+        if not isinstance(name, str) or not ENV_NAME.match(name):
+            # What is no name may be a value in the wrong place.
+            errors.append(
+                "vllm_service_secrets holds a name that no environment variable can have; wanted letters, digits and '_', "
+                "not starting with a digit, such as VLLM_API_KEY."
+            )
+        elif not isinstance(value, str):
+            errors.append(
+                "vllm_service_secrets.{0} is of the type {1}; wanted a text: put it in quotes.".format(
+                    name, type(value).__name__
+                )
+            )
+        elif not value.strip() or re.search(r"[\x00-\x1f\x7f]", value):
+            errors.append(
+                "vllm_service_secrets.{0} is empty or holds a line break or another control character; wanted one line of "
+                "text. 'ansible-vault encrypt_string' takes the line break with it when a secret is typed or piped with "
+                "one: use printf %s.".format(name)
+            )
+    return errors
+
+
+def secrets_file(secrets):
+    """The content of secrets.env: lines that a shell reads; None for no secrets, where there is to be no such file."""
+    errors = secrets_errors(secrets)
+    if errors:
+        raise ValueError(" ".join(errors))
+    lines = ["{0}='{1}'\n".format(name, value.replace("'", "'\"'\"'")) for name, value in sorted(secrets.items())]
+    return "".join(lines) or None
 
 
 def plan_data(plan):

@@ -14,6 +14,7 @@ version_added: 0.1.0
 description:
   - Writes files into one directory of the node, each atomically and with its mode, in one round trip.
   - Other files of the directory are left alone.
+  - Secrets go to a file of their own, C(secrets.env), and are shown neither in a diff nor in a result.
 options:
   path:
     description: The directory; it is made when it is missing.
@@ -37,14 +38,19 @@ options:
         description: Permissions as an octal number.
         type: str
         required: true
+  secrets:
+    description:
+      - Names and values of the environment variables for C(secrets.env), mode 0600, as lines that a shell reads.
+      - An empty mapping removes that file. Without this option it is left alone.
+    type: dict
 author:
   - ascend_ops.vllm contributors (@ascend-ops)
 attributes:
   check_mode:
-    description: Says which files would be written.
+    description: Says which files would be written or removed.
     support: full
   diff_mode:
-    description: Shows each file before and after.
+    description: Shows each file before and after, of C(secrets.env) only the names.
     support: full
 """
 
@@ -58,7 +64,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 written:
-  description: The names of the files that were written, or would be in check mode.
+  description: The names of the files that were written or removed, or would be in check mode.
   returned: success
   type: list
   elements: str
@@ -70,6 +76,9 @@ import stat
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.ascend_ops.vllm.plugins.module_utils import _render
+
+SECRETS = "secrets.env"
 
 
 def read(path):
@@ -81,9 +90,11 @@ def read(path):
         return None, None
 
 
-def shown(content):
+def shown(name, content):
     """A file as a diff may show it: without the values of secrets."""
-    return re.sub(r"(?im)^(\w*(?:KEY|TOKEN|PASSWORD|SECRET)\w*=).+$", r"\1********", content)
+    if name == SECRETS:
+        return "".join(name + "=********\n" for name in re.findall(r"(?m)^(\w+)=", content))
+    return re.sub(r"(?m)^(\w+)=(.+)$", lambda m: "{0}={1}".format(m.group(1), _render.masked(*m.groups())), content)
 
 
 def write(path, content, mode):
@@ -115,10 +126,12 @@ def main():
                     mode=dict(type="str", required=True),
                 ),
             ),
+            secrets=dict(type="dict", no_log=True),
         ),
         supports_check_mode=True,
     )
     directory = module.params["path"]
+    wanted = list(module.params["files"])
     for item in module.params["files"]:
         if not item["name"] or os.path.basename(item["name"]) != item["name"]:
             module.fail_json(msg="the name '{0}' is no plain file name.".format(item["name"]))
@@ -126,22 +139,31 @@ def main():
             module.fail_json(
                 msg="the mode '{0}' of {1} is no octal number such as 0644.".format(item["mode"], item["name"])
             )
+    if module.params["secrets"] is not None:
+        try:
+            content = _render.secrets_file(module.params["secrets"])
+        except ValueError as error:
+            module.fail_json(msg=str(error))
+        wanted.append(dict(name=SECRETS, content=content, mode="0600"))
     written = []
     diff = []
     try:
         if not module.check_mode and not os.path.isdir(directory):
             os.makedirs(directory, 0o755)
-        for item in module.params["files"]:
+        for item in wanted:
             path = os.path.join(directory, item["name"])
-            mode = int(item["mode"], 8)
+            mode = int(item["mode"], 8) if item["content"] is not None else None
             content, old_mode = read(path)
             if content == item["content"] and old_mode == mode:
                 continue
             written.append(item["name"])
-            diff.append(
-                dict(before=shown(content or ""), after=shown(item["content"]), before_header=path, after_header=path)
-            )
-            if not module.check_mode:
+            before, after = (shown(item["name"], text or "") for text in (content, item["content"]))
+            diff.append(dict(before=before, after=after, before_header=path, after_header=path))
+            if module.check_mode:
+                continue
+            if item["content"] is None:
+                os.unlink(path)
+            else:
                 write(path, item["content"], mode)
     except OSError as error:
         module.fail_json(

@@ -39,6 +39,10 @@ options:
     description: The key that the service wants, where it wants one.
     type: str
     default: ""
+  ca_file:
+    description: Path on the node of what an https certificate is verified with. Empty for the system's authorities.
+    type: str
+    default: ""
   checks:
     description: The proofs to run, in order; all must pass.
     type: list
@@ -73,7 +77,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 state:
-  description: C(ready), C(waiting) or C(dead).
+  description: >-
+    C(ready), C(waiting), C(dead), or C(refused) where no later request will fare better: the service wants another API
+    key, or its certificate is not trusted.
   returned: success
   type: str
 verdicts:
@@ -145,6 +151,8 @@ def look(params, engine, client):
         result["answer"] = "".join(verdict.get("text", "") for verdict in result["verdicts"])
         if all(verdict["verdict"] == "pass" for verdict in result["verdicts"]):
             result["state"] = "ready"
+        elif client.refused:
+            result["state"] = "refused"
     elif not params["seconds"]:
         result["state"] = "ready"
     return result
@@ -158,6 +166,7 @@ def main():
             url=dict(type="str", default=""),
             model=dict(type="str", default=""),
             api_key=dict(type="str", default="", no_log=True),
+            ca_file=dict(type="str", default=""),
             checks=dict(
                 type="list", elements="str", default=["models", "chat"], choices=["models", "chat", "tool_call"]
             ),
@@ -173,7 +182,9 @@ def main():
             msg="url is '{0}' and model is '{1}'; wanted both, or neither.".format(params["url"], params["model"])
         )
     client = (
-        Client(params["url"], params["model"], params["request_timeout"], params["api_key"]) if params["url"] else None
+        Client(params["url"], params["model"], params["request_timeout"], params["api_key"], params["ca_file"])
+        if params["url"]
+        else None
     )
     end = time.time() + params["seconds"]
     try:

@@ -45,6 +45,10 @@ options:
     description: The key that the service wants, where it wants one.
     type: str
     default: ""
+  ca_file:
+    description: Path on the node of what an https certificate is verified with. Empty for the system's authorities.
+    type: str
+    default: ""
   engine:
     description: Name or path of the engine's command on the node.
     type: str

@@ -3,13 +3,20 @@
 import contextlib
 import http.server
 import json
+import ssl
 import threading
 import time
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._openai import TOOL, Client
+from certificates import Pki
 
 NAME = TOOL["function"]["name"]
+
+
+@pytest.fixture
+def pki(tmp_path):
+    return Pki(tmp_path)
 
 
 def completion(content="Hello", tokens=3, reason="stop", **message):
@@ -24,8 +31,8 @@ def call(name=NAME):
 
 
 @contextlib.contextmanager
-def serving(answer):
-    """A server whose *answer(path, body)* gives (status, JSON or bytes), or seconds to stay silent."""
+def serving(answer, pems=None):
+    """A server whose *answer(path, body)* gives (status, JSON or bytes), or seconds to stay silent; https with *pems*."""
     asked = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -51,10 +58,15 @@ def serving(answer):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    server.handle_error = lambda *_arguments: None  # a client that does not trust the certificate leaves
+    if pems:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*pems)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
-        yield "http://127.0.0.1:{0}/".format(server.server_port), asked
+        yield "{0}://127.0.0.1:{1}/".format("https" if pems else "http", server.server_port), asked
     finally:
         server.shutdown()
         thread.join()
@@ -79,7 +91,9 @@ ANSWERS = [
     ("models", (200, {"data": ["minimax25"]}), "fail", "serves nothing"),
     ("models", (200, ["minimax25"]), "fail", "serves nothing"),
     ("models", (200, None), "fail", "serves nothing"),
-    ("models", (401, {"error": "Unauthorized"}), "fail", 'HTTP 401: {"error": "Unauthorized"}'),
+    ("models", (401, {"error": "Unauthorized"}), "fail", "HTTP 401: the service wants an API key, and none was given"),
+    ("chat", (401, {"error": "Unauthorized"}), "fail", "HTTP 401: the service wants an API key, and none was given"),
+    ("models", (403, b"no"), "fail", "HTTP 403: no"),
     ("chat", (200, completion()), "pass", "3 tokens, finish reason stop"),
     ("chat", (200, completion(reason="length", tokens=16)), "pass", "16 tokens, finish reason length"),
     ("chat", (200, completion(None, reasoning="thinking")), "pass", "3 tokens, finish reason stop"),
@@ -128,6 +142,75 @@ def test_chat_tells_text_tokens_and_seconds_and_asks_for_the_model():
 def test_an_api_key_is_sent():
     _found, asked = ask("models", lambda path, body: (200, {"data": [{"id": "minimax25"}]}), api_key="secret")
     assert asked[0][0] == "/v1/models" and asked[0][2]["Authorization"] == "Bearer secret"
+
+
+def test_another_api_key_is_told_from_other_failures():
+    with serving(lambda path, body: (401, {"error": "Unauthorized"})) as (url, _asked):
+        client = Client(url, "m", 5, "not-this-one")
+        verdict = client.models()
+    assert verdict["seen"] == "HTTP 401: the service wants another API key" and client.refused
+    assert "VLLM_API_KEY in vllm_service_secrets" in verdict["remedy"] and "not-this-one" not in str(verdict)
+    with serving(lambda path, body: (503, b"starting")) as (url, _asked):
+        client = Client(url, "m", 5)
+        client.chat()
+    assert not client.refused
+
+
+# -- https ----------------------------------------------------------------------------------------------------------
+
+
+def https(pems, ca_file, name="127.0.0.1", models=lambda path, body: (200, {"data": [{"id": "m"}]})):
+    """What a client says of a real https server with a certificate."""
+    with serving(models, pems) as (url, _asked):
+        client = Client(url.replace("127.0.0.1", name), "m", 5, None, ca_file)
+        verdict = client.models()
+    return verdict, client.refused
+
+
+def test_a_self_signed_certificate_is_verified_with_itself(pki):
+    pems = pki.self_signed("127.0.0.1")
+    assert https(pems, pems[0])[0]["verdict"] == "pass"
+
+
+def test_a_signed_certificate_is_verified_with_its_authority_or_with_itself(pki):
+    authority = pki.authority()
+    pems = pki.signed(authority, "127.0.0.1")
+    assert https(pems, authority[0])[0]["verdict"] == "pass"
+    assert https(pems, pems[0])[0]["verdict"] == "pass"
+
+
+@pytest.mark.parametrize(
+    "case, says",
+    [
+        ("other address", "IP address mismatch"),
+        ("other authority", "verify failed"),
+        ("no authority", "verify failed"),
+        ("expired", "expired"),
+        ("no file", "cannot verify with /nowhere/ca.pem: "),
+        ("no certificate", "cannot verify with "),
+    ],
+)
+def test_what_is_not_verified_is_refused(case, says, pki, tmp_path):
+    authority = pki.authority()
+    pems = pki.signed(
+        authority, "192.0.2.1" if case == "other address" else "127.0.0.1", days=-1 if case == "expired" else 9
+    )
+    ca_file = {
+        "other authority": pki.authority()[0],
+        "no authority": "",
+        "no file": "/nowhere/ca.pem",
+        "no certificate": pems[1],
+    }.get(case, authority[0])
+    verdict, refused = https(pems, ca_file)
+    assert verdict["verdict"] == "fail" and says in verdict["seen"], verdict
+    assert refused and "tls.certificate" in verdict["remedy"]
+
+
+def test_plain_http_to_an_https_server(pki):
+    pems = pki.self_signed("127.0.0.1")
+    with serving(lambda path, body: (200, {}), pems) as (url, asked):
+        verdict = Client(url.replace("https", "http"), "m", 5).models()
+    assert verdict["verdict"] == "fail" and asked == []
 
 
 def test_a_model_that_declines_is_made_to_call():

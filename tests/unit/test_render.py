@@ -190,6 +190,27 @@ def test_plan_text_shows_all_that_runs():
     assert "listens:  api 20004, rpc 2347, hccl 60000-60007" in lines
 
 
+SECRET_NAMES = (
+    "VLLM_API_KEY HF_TOKEN MODELSCOPE_API_TOKEN HUGGING_FACE_HUB_TOKEN AWS_SECRET_ACCESS_KEY S3_SECRET DB_PASSWORD "
+    "REGISTRY_PASSWD OPENAI_APIKEY API_TOKENS VLLM_SECRET_FOR_X TOKEN hf_token"
+).split()
+PLAIN_NAMES = (
+    "TOKENIZERS_PARALLELISM VLLM_MAX_TOKENS VLLM_MAX_TOKENS_PER_EXPERT_FP4_MOE NUM_TOKENS PAD_TOKEN KEYBOARD MONKEY "
+    "SSL_KEY_FILE HF_TOKEN_PATH VLLM_CACHE_KEY PASSIVE VLLM_USE_MODELSCOPE HCCL_BUFFSIZE TOKENIZER_MODE "
+    "VLLM_ASCEND_MAX_NUM_BATCHED_TOKENS"
+).split()
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+def test_names_of_secrets(name):
+    assert _render.is_secret(name)
+
+
+@pytest.mark.parametrize("name", PLAIN_NAMES)
+def test_names_that_only_look_like_secrets(name):
+    assert not _render.is_secret(name)
+
+
 def test_secrets_are_not_shown():
     planned = plan(a2(env={"VLLM_API_KEY": "canary-1", "HF_TOKEN": "canary-2"}))
     shown = _render.plan_text(planned) + json.dumps(_render.plan_data(planned))

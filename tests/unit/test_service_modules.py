@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import time
 
 import pytest
@@ -65,6 +66,18 @@ def test_the_first_failed_proof_ends_the_asking():
     with serving(lambda path, body: (200, {"data": [{"id": "other"}]})) as (url, asked):
         seen = probe(url=url, model="m")
     assert (seen["state"], len(seen["verdicts"]), len(asked)) == ("waiting", 1, 1)
+
+
+def test_a_service_that_wants_another_key_is_not_asked_again():
+    begin = time.monotonic()
+    with serving(lambda path, body: (401, {"error": "Unauthorized"})) as (url, asked):
+        seen = probe(url=url, model="m", api_key="canary", seconds=20)
+    assert time.monotonic() - begin < 10 and len(asked) == 1
+    assert (seen["state"], seen["verdicts"][0]["seen"]) == (
+        "refused",
+        "HTTP 401: the service wants another API key",
+    )
+    assert "canary" not in json.dumps(seen)
 
 
 def test_health_alone_is_not_ready(docker):
@@ -187,6 +200,69 @@ def test_check_mode_writes_nothing(tmp_path):
     assert not (tmp_path / "new").exists() and seen["diff"][0]["before"] == ""
     files(tmp_path / "new")
     assert files(tmp_path / "new", check=True)["changed"] is False
+
+
+SECRETS = {"VLLM_API_KEY": 'it\'s $HOME `id` \\ "canary"', "HF_TOKEN": "hf_canary"}
+
+
+def test_secrets_have_a_file_of_their_own(tmp_path):
+    first = files(tmp_path, secrets=SECRETS, diff=True)
+    assert first["written"] == ["launch.sh", "service.env", "secrets.env"]
+    assert "canary" not in json.dumps(first)
+    path = tmp_path / "secrets.env"
+    assert path.stat().st_mode & 0o777 == 0o600
+    shell = 'set -a; . "$0"; exec env --null'
+    told = subprocess.run(["sh", "-c", shell, str(path)], capture_output=True, text=True, check=True).stdout.split("\0")
+    assert all(f"{name}={value}" in told for name, value in SECRETS.items())
+    assert files(tmp_path, secrets=SECRETS)["changed"] is False
+    assert files(tmp_path)["changed"] is False  # not given: left alone
+    path.chmod(0o640)
+    assert files(tmp_path, secrets=SECRETS)["written"] == ["secrets.env"]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_changed_secret_is_a_change_that_shows_no_value(tmp_path):
+    files(tmp_path, secrets=SECRETS)
+    seen = files(tmp_path, secrets={"VLLM_API_KEY": "other-cockatoo"}, diff=True, check=True)
+    assert seen["written"] == ["secrets.env"]
+    (change,) = seen["diff"]
+    assert (change["before"], change["after"]) == (
+        "HF_TOKEN=********\nVLLM_API_KEY=********\n",
+        "VLLM_API_KEY=********\n",
+    )
+    assert "canary" not in json.dumps(seen) and "cockatoo" not in json.dumps(seen)
+    assert "hf_canary" in (tmp_path / "secrets.env").read_text()
+
+
+def test_without_secrets_their_file_is_removed(tmp_path):
+    files(tmp_path, secrets=SECRETS)
+    assert files(tmp_path, secrets={}, check=True)["written"] == ["secrets.env"]
+    assert (tmp_path / "secrets.env").exists()
+    gone = files(tmp_path, secrets={}, diff=True)
+    assert gone["written"] == ["secrets.env"] and "canary" not in json.dumps(gone)
+    assert not (tmp_path / "secrets.env").exists()
+    assert files(tmp_path, secrets={})["changed"] is False
+
+
+@pytest.mark.parametrize(
+    "given, says",
+    [
+        ({"canary-1": "x"}, "a name that no environment variable can have"),
+        ({"A": 12345678}, "vllm_service_secrets.A is of the type int; wanted a text"),
+        ({"A": "canary\n"}, "vllm_service_secrets.A is empty or holds a line break"),
+        ({"A": ""}, "vllm_service_secrets.A is empty or holds a line break"),
+    ],
+)
+def test_bad_secrets_are_refused_without_their_values(given, says, tmp_path):
+    said = files(tmp_path / "new", secrets=given)
+    assert says in said["msg"]
+    assert "canary" not in json.dumps(said) and "12345678" not in json.dumps(said)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_secret_by_its_name_is_not_in_a_diff_of_other_files(tmp_path):
+    given = [{"name": "service.env", "content": "A_TOKEN=canary\nMAX_TOKENS=7\n", "mode": "0600"}]
+    assert files(tmp_path, given, diff=True)["diff"][0]["after"] == "A_TOKEN=********\nMAX_TOKENS=7\n"
 
 
 @pytest.mark.parametrize(
