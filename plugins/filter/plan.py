@@ -56,22 +56,24 @@ def _recipe(name):
         path = RECIPES / (name + ".yml")
     known = sorted(item.stem for item in RECIPES.glob("*.yml"))
     if not os.path.isfile(path):
-        raise _plan.PlanError(
+        raise _plan_input.PlanError(
             [
                 "vllm_recipe_name is '{0}'; wanted one of {1}, or the path of a .yml file on this machine.{2}".format(
-                    name, ", ".join(known), _plan.nearest(name, known)
+                    name, ", ".join(known), _plan_input.nearest(name, known)
                 )
             ]
         )
     try:
         recipe = _read(path)
     except yaml.YAMLError as error:
-        raise _plan.PlanError(["the recipe {0} is no YAML: {1}".format(path, " ".join(str(error).split()))]) from error
+        raise _plan_input.PlanError(
+            ["the recipe {0} is no YAML: {1}".format(path, " ".join(str(error).split()))]
+        ) from error
     except (OSError, ValueError) as error:
-        raise _plan.PlanError(["the recipe {0} cannot be read: {1}".format(path, error)]) from error
+        raise _plan_input.PlanError(["the recipe {0} cannot be read: {1}".format(path, error)]) from error
     errors = _plan_input.recipe_errors(recipe, [release["name"] for release in releases()["vllm_releases"]])
     if errors:
-        raise _plan.PlanError(["the recipe {0} {1}".format(path, text) for text in errors])
+        raise _plan_input.PlanError(["the recipe {0} {1}".format(path, text) for text in errors])
     return recipe
 
 
@@ -83,7 +85,7 @@ def plan(inputs, forks=0):
         errors += ["node {0}: {1}".format(given["host"], text) for text in given.get("unknown", [])]
         try:
             recipe = _recipe(str(given["settings"]["name"]))
-        except _plan.PlanError as error:
+        except _plan_input.PlanError as error:
             errors += ["node {0}: {1}".format(given["host"], text) for text in error.errors]
             continue
         nodes.append(

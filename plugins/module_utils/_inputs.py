@@ -10,7 +10,8 @@ __metaclass__ = type
 import difflib
 import re
 
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import HARDWARE_OF_GROUP, nearest
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import HARDWARE_OF_GROUP
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan_input import nearest
 
 PLAYBOOK_INPUTS = (
     "vllm_plan_file",

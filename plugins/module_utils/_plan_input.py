@@ -7,8 +7,27 @@ from __future__ import absolute_import, annotations, division, print_function
 
 __metaclass__ = type
 
+import difflib
 import json
 import re
+
+
+class PlanError(Exception):
+    """One or more reasons why there is no plan; each names what was seen, what is wanted and the way out."""
+
+    def __init__(self, errors):
+        super(PlanError, self).__init__("\n".join(errors))
+        self.errors = list(errors)
+
+
+def nearest(word, known):
+    """Return `` Did you mean 'x'?`` for the known word nearest to *word*, or an empty string."""
+    match = difflib.get_close_matches(str(word), [str(item) for item in known], n=1, cutoff=0.6)
+    return " Did you mean '{0}'?".format(match[0]) if match else ""
+
+
+def listed(items):
+    return ", ".join(str(item) for item in items) or "none"
 
 
 def shown(value):
