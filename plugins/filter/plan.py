@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -82,14 +83,20 @@ def plan(inputs, forks=0):
     errors = []
     nodes = []
     for given in inputs:
-        errors += ["node {0}: {1}".format(given["host"], text) for text in given.get("unknown", [])]
+        secrets = given.get("secrets") or {"names": [], "errors": []}
+        errors += ["node {0}: {1}".format(given["host"], text) for text in given.get("unknown", []) + secrets["errors"]]
         try:
             recipe = _recipe(str(given["settings"]["name"]))
         except _plan_input.PlanError as error:
             errors += ["node {0}: {1}".format(given["host"], text) for text in error.errors]
             continue
         nodes.append(
-            {"host": given["host"], "groups": given["groups"], "settings": dict(given["settings"], recipe=recipe)}
+            {
+                "host": given["host"],
+                "groups": given["groups"],
+                "settings": dict(given["settings"], recipe=recipe),
+                "secrets": secrets["names"],
+            }
         )
     if errors:
         return {"nodes": [], "errors": errors, "warnings": []}
@@ -100,6 +107,17 @@ def plan(inputs, forks=0):
             "noticed late. Run with --forks {1}.".format(forks, len(nodes))
         )
     return planned
+
+
+def secrets_given(secrets):
+    """The names of vllm_service_secrets, and what is wrong with them: all that a plan may know of secrets."""
+    if isinstance(secrets, Mapping):
+        # A value from a vault is a text of a class of its own in some versions of ansible-core.
+        secrets = {
+            name: str(value) if "Encrypted" in type(value).__name__ else value for name, value in secrets.items()
+        }
+    errors = _render.secrets_errors(secrets)
+    return {"names": [] if errors else sorted(secrets), "errors": errors}
 
 
 # ansible-core, and the oldest Python that it runs on nodes with.
@@ -160,6 +178,7 @@ class FilterModule:
             "saved_facts": saved_facts,
             "peers": _facts_peers.peers_for,
             "group_action": _group.group_action,
+            "secrets_given": secrets_given,
             "unknown_inputs": lambda variables: _inputs.unknown_inputs(variables, known_inputs()),
             "target_groups": _inputs.target_groups,
             "layout_errors": _inputs.layout_errors,

@@ -30,8 +30,10 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan_node import 
     container_of,
     environment,
     fill,
+    listen_of,
     override_container,
     ports_of,
+    serve_at,
     url_of,
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan_options import (
@@ -60,6 +62,8 @@ REPLICA_SETTINGS = (
     "args",
     "env",
     "container",
+    "listen",
+    "tls",
 )
 
 _DIRECTORY = re.compile(r"/[^,\n]*[^,\n/]/*\Z")
@@ -68,8 +72,8 @@ _DIRECTORY = re.compile(r"/[^,\n]*[^,\n/]/*\Z")
 def plan(nodes, releases):
     """Work out what each node runs.
 
-    :param nodes: a list of ``{"host": str, "groups": [str], "settings": {...}}``; settings are the inputs of the role
-        vllm_recipe without their prefix, plus ``recipe`` (the recipe's data).
+    :param nodes: a list of ``{"host": str, "groups": [str], "settings": {...}, "secrets": [str]}``; settings are the inputs
+        of the role vllm_recipe without their prefix, plus ``recipe`` (the recipe's data); secrets are names alone.
     :param releases: the content of ``files/releases.yml``: ``vllm_releases``, ``vllm_moved``, ``vllm_option_limits``
         and ``vllm_options``.
     :return: ``{"nodes": [...], "errors": [str], "warnings": [str]}``; nodes of a replica with errors are left out.
@@ -140,6 +144,7 @@ def _plan_replica(name, members, releases):
     env = merge(env, first["settings"].get("env") or {})
     env, args, moved_warnings = move(env, args, recipe, release, releases)
     args = merge(args, without_role_options(settings.get("args") or {}), fold=True)
+    args = serve_at(args, settings)
     container = override_container(container, settings.get("container") or {})
     check_options(args, env, release, releases)
 
@@ -153,6 +158,8 @@ def _plan_replica(name, members, releases):
 
     tokens = {"WeightsDir": weights_dir, "PrimaryNodeIP": str(first["settings"]["address"])}
     model = "{0}/{1}".format(weights_dir, checkpoint["directory"])
+    primary_args = fill(args, dict(tokens, NodeIP=tokens["PrimaryNodeIP"]))
+    tls = dict(settings.get("tls") or {})
     planned = []
     errors = []
     for index, member in enumerate(members):
@@ -163,6 +170,7 @@ def _plan_replica(name, members, releases):
         )
         node_env = dict(env)
         node_args = args_of(member["role"], args, index * topology["dp_local"])
+        own_tls = tls if member["role"] != "secondary" else {}
         try:
             ports = ports_of(node_args, node_env, len(devices), member["role"])
             planned.append(
@@ -174,7 +182,8 @@ def _plan_replica(name, members, releases):
                     "address": str(own["address"]),
                     "env": environment(node_env, node_tokens),
                     "argv": ["vllm", "serve", model] + argv(fill(node_args, node_tokens)),
-                    "container": container_of(container, image, devices, weights_dir),
+                    "secrets": list(member.get("secrets") or []),
+                    "container": container_of(container, image, devices, weights_dir, own_tls),
                     "ports": ports,
                     "recipe": {
                         "name": recipe["name"],
@@ -189,10 +198,13 @@ def _plan_replica(name, members, releases):
                         for entry in _checkpoints_read(checkpoint, args, recipe, weights_dir)
                     ],
                     "service": {
-                        "url": url_of(fill(args, dict(node_tokens, NodeIP=tokens["PrimaryNodeIP"])), tokens),
+                        "url": url_of(primary_args, tokens),
                         "model": served_name(args) or model,
                         "tool_calls": bool(value_of(args, "enable-auto-tool-choice")),
+                        "ca_file": str(tls.get("ca") or tls.get("certificate") or ""),
                     },
+                    "listen": listen_of(primary_args) if member["role"] != "secondary" else "",
+                    "tls": own_tls,
                 }
             )
         except PlanError as error:

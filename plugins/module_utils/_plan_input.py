@@ -8,8 +8,11 @@ from __future__ import absolute_import, annotations, division, print_function
 __metaclass__ = type
 
 import difflib
+import ipaddress
 import json
 import re
+
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._render import is_secret
 
 
 class PlanError(Exception):
@@ -59,6 +62,13 @@ def _is_mapping(value):
     return True
 
 
+def _is_address(value):
+    try:
+        return isinstance(value, str) and bool(ipaddress.ip_address(value))
+    except ValueError:
+        return False
+
+
 TEXT = ("a text", _is_text)
 COUNT = ("a whole number", _is_count)
 COUNT_FROM_1 = ("a whole number from 1", lambda value: _is_count(value) and int(value) > 0)
@@ -67,6 +77,19 @@ ENVIRONMENT = ("a mapping of names to values", lambda value: isinstance(value, d
 FILLED = ("a mapping with at least one entry", lambda value: isinstance(value, dict) and bool(value))
 TEXTS = ("a list of texts", lambda value: isinstance(value, (list, tuple)) and all(map(_is_text, value)))
 MOUNTS = ("a list of mounts", lambda value: isinstance(value, list))
+PATHS = re.compile(r"/[^,\n]*[^,\n/]\Z")
+LISTEN = (
+    "'node', an IP address of the node that serves the API, or nothing for the recipe's",
+    lambda value: value == "node" or _is_address(value),
+)
+TLS = (
+    "{certificate: /path, key: /path} and where needed {ca: /path}, all on the node that serves the API",
+    lambda value: (
+        isinstance(value, dict)
+        and (not value or {"certificate", "key"} <= set(value) <= {"certificate", "key", "ca"})
+        and all(isinstance(path, str) and PATHS.match(path) for path in value.values())
+    ),
+)
 NUMBERS = (
     "a list of different whole numbers",
     lambda value: (
@@ -90,7 +113,11 @@ SETTINGS = {
     "address": TEXT,
     "chips": COUNT,
     "devices": NUMBERS,
+    "listen": LISTEN,
+    "tls": TLS,
 }
+# Options of vllm serve that have their secret on the command line, and the environment variable that has it instead.
+SECRET_OPTIONS = {"api-key": "VLLM_API_KEY", "hf-token": "HF_TOKEN"}
 # Path of a key, where * is any name; whether it must be there; what it must be.
 RECIPE = (
     ("name", True, TEXT),
@@ -123,11 +150,35 @@ RECIPE = (
 
 def settings_errors(settings):
     """What of a node's settings has not the form that is wanted; an empty or null setting has."""
-    return [
+    errors = [
         "vllm_recipe_{0} is {1}; wanted {2}.".format(name, shown(settings[name]), wanted)
         for name, (wanted, fits) in SETTINGS.items()
         if settings.get(name) not in (None, "") and not fits(settings[name])
     ]
+    if not errors:
+        errors = ["vllm_recipe_{0} {1}".format(*found) for found in secrets_in_plain(settings)]
+    return errors
+
+
+def secrets_in_plain(part):
+    """``[(env or args, sentence)]`` on secrets in environment and arguments, which everybody may see; without values."""
+    found = []
+    for name, value in (part.get("env") or {}).items():
+        if value not in (None, "") and is_secret(str(name)):
+            said = (
+                "holds {0}, whose name is that of a secret; wanted it in vllm_service_secrets, whose values are in no plan, "
+                "diff or output."
+            )
+            found.append(("env", said.format(name)))
+    for name, value in (part.get("args") or {}).items():
+        option = str(name).lstrip("-").replace("_", "-")
+        if option in SECRET_OPTIONS and value is not None and not (option == "hf-token" and isinstance(value, bool)):
+            said = (
+                "holds '{0}', which every user of the node would see among the processes; wanted {1} in "
+                "vllm_service_secrets."
+            )
+            found.append(("args", said.format(name, SECRET_OPTIONS[option])))
+    return found
 
 
 def recipe_errors(recipe, releases):
@@ -142,6 +193,13 @@ def recipe_errors(recipe, releases):
                     errors.append("lacks {0}; wanted {1}.".format(where, wanted))
             elif not fits(value):
                 errors.append("has {0} as {1}; wanted {2}.".format(where, shown(value), wanted))
+    if not errors:
+        errors = [
+            "in {0}.{1}.{2} {3}".format(kind, name, *found)
+            for kind in ("deployments", "scenarios")
+            for name, part in recipe[kind].items()
+            for found in secrets_in_plain(part)
+        ]
     if not errors:
         errors = [
             "has releases.{0} as {1}; known vllm-ascend releases are {2}.".format(

@@ -11,7 +11,13 @@ import json
 import re
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan_input import PlanError, listed, nearest, shown
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan_options import merge, port, value_of
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan_options import (
+    merge,
+    port,
+    same_option,
+    value_of,
+)
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._render import ENV_NAME
 
 NPU_MANAGEMENT_DEVICES = ("/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc")
 # Driver parts that the container shares with the host. Which of them exist depends on the driver's version.
@@ -27,9 +33,11 @@ DRIVER_MOUNTS = (
     "/etc/hccn.conf",
 )
 SERVICE_DIR = "/etc/ascend-vllm"
+# Where the container sees certificate and key. Nothing can be mounted below the folder of the service.
+TLS_DIR = "/etc/ascend-vllm-tls"
+TLS_OPTIONS = ("ssl-certfile", "ssl-keyfile")
 HCCL_BASE_PORT = 60000
 
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _DIRECTORY = re.compile(r"/[^,\n]*[^,\n/]/*\Z")
 # What vllm_recipe_container may hold besides mounts: a pattern and its words, or None for true and false.
 CONTAINER_SETTINGS = {
@@ -37,7 +45,11 @@ CONTAINER_SETTINGS = {
     "shm_size": (r"[1-9][0-9]*[bkmgBKMG]?", "a size such as 16g"),
     "privileged": None,
     "restart": (r"no|always|unless-stopped|on-failure(:[0-9]+)?", "'no', always, unless-stopped or on-failure:N"),
-    "user": (r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?", "a user or user:group"),
+    # The files with environment and secrets are root's alone (0600), and so are the NPU devices on most nodes.
+    "user": (
+        r"(root|0)(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?",
+        "root, which alone can read the service's files, or root:group",
+    ),
     "log_max_size": (r"[1-9][0-9]*[kmg]?", "a size such as 100m"),
     "log_max_file": (r"[1-9][0-9]*", "a whole number from 1"),
     "init": None,
@@ -93,7 +105,7 @@ def args_of(role, args, start_rank):
     for name, value in args.items():
         if name == "host":
             result["headless"] = True
-        elif name != "port":
+        elif name not in ("port",) + TLS_OPTIONS:
             result[name] = value
         if name == "data-parallel-size-local":
             result["data-parallel-start-rank"] = start_rank
@@ -138,7 +150,7 @@ def environment(env, tokens):
     errors = []
     result = {}
     for name, value in env.items():
-        if not _ENV_NAME.match(str(name)):
+        if not ENV_NAME.match(str(name)):
             errors.append(
                 "'{0}' cannot be the name of an environment variable; wanted letters, digits and '_', not "
                 "starting with a digit. Correct it in vllm_recipe_env.".format(name)
@@ -193,11 +205,43 @@ def ports_of(args, env, chips, role):
     return ports
 
 
+def serve_at(args, settings):
+    """The arguments with what vllm_recipe_listen and vllm_recipe_tls say."""
+    errors = []
+    if settings.get("listen") and value_of(settings.get("args") or {}, "host") is not None:
+        errors.append("vllm_recipe_args holds 'host', which vllm_recipe_listen sets. Take one of them out.")
+    errors.extend(
+        "the arguments hold '{0}'; wanted vllm_recipe_tls instead: it also gives the files to the container, checks them, "
+        "and lets the proofs ask over https.".format(name)
+        for name in TLS_OPTIONS
+        if value_of(args, name) is not None
+    )
+    if errors:
+        raise PlanError(errors)
+    result = dict(args)
+    if settings.get("listen"):
+        result[same_option("host", result)] = (
+            "{PrimaryNodeIP}" if settings["listen"] == "node" else str(settings["listen"])
+        )
+    if settings.get("tls"):
+        result.update({"ssl-certfile": TLS_DIR + "/certificate.pem", "ssl-keyfile": TLS_DIR + "/key.pem"})
+    return result
+
+
+def listen_of(args):
+    """The address that the API binds to."""
+    return str(value_of(args, "host") or "0.0.0.0")
+
+
 def url_of(args, tokens):
-    host = str(value_of(args, "host") or "0.0.0.0")
+    host = listen_of(args)
     if host in ("0.0.0.0", "::"):
         host = tokens["PrimaryNodeIP"]
-    return "http://{0}:{1}".format("[{0}]".format(host) if ":" in host else host, port(args, "port") or 8000)
+    return "{0}://{1}:{2}".format(
+        "https" if value_of(args, "ssl-certfile") else "http",
+        "[{0}]".format(host) if ":" in host else host,
+        port(args, "port") or 8000,
+    )
 
 
 def _mount(given):
@@ -223,11 +267,13 @@ def _mount(given):
     return dict(mount, **flags)
 
 
-def container_of(container, image, devices, weights_dir):
+def container_of(container, image, devices, weights_dir, tls):
     mounts = [{"source": path, "target": path, "read_only": True, "optional": True} for path in DRIVER_MOUNTS]
     mounts.append({"source": weights_dir, "target": weights_dir, "read_only": True, "optional": False})
     for mount in container.get("mounts") or []:
         mounts.append(_mount(mount))
+    for name, target in (("certificate", "certificate.pem"), ("key", "key.pem")) if tls else ():
+        mounts.append({"source": tls[name], "target": TLS_DIR + "/" + target, "read_only": True, "optional": False})
     # The launch script and the environment file, rendered by the role vllm_service.
     mounts.append(
         {

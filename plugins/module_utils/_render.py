@@ -237,6 +237,11 @@ def plan_text(plan):
                 + ["    " + line for line in _create_lines(node["container"])]
                 + ["environment:"]
                 + ["    {0}={1}".format(name, masked(name, value)) for name, value in node["env"].items()]
+                + (
+                    ["secrets: {0} (vllm_service_secrets)".format(", ".join(node["secrets"]))]
+                    if node.get("secrets")
+                    else []
+                )
                 + ["command:"]
                 + ["    " + ("" if index == 0 else "    ") + line for index, line in enumerate(_lines(node["argv"]))]
             )

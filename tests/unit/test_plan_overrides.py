@@ -1,9 +1,12 @@
 """What an operator lays over a recipe, and layouts other than the guide's."""
 
+import copy
 import json
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
+from ansible_collections.ascend_ops.vllm.plugins.filter.plan import _recipe, plan, releases, secrets_given
+from ansible_collections.ascend_ops.vllm.plugins.module_utils import _render
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan_input import recipe_errors
 from test_plan import a2, a3, node
 
 
@@ -98,7 +101,8 @@ CONTAINER = [
     ({"privileged": "True"}, "privileged", True),
     ({"privileged": None}, "privileged", False),
     ({"shm_size": "16g"}, "shm_size", "16g"),
-    ({"user": 1000}, "user", "1000"),
+    ({"user": "root:1000"}, "user", "root:1000"),
+    ({"user": 0}, "user", "0"),
     ({"restart": "on-failure:3"}, "restart", "on-failure:3"),
     ({"name": "mine.2"}, "name", "mine.2"),
     ({"name": 5}, "name", "5"),
@@ -130,7 +134,14 @@ BAD_CONTAINER = [
         "vllm_recipe_container.restart is false; wanted 'no', always, unless-stopped or on-failure:N.",
     ),
     ({"privileged": "maybe"}, 'vllm_recipe_container.privileged is "maybe"; wanted true or false.'),
-    ({"user": "a b"}, "vllm_recipe_container.user is 'a b'; wanted a user or user:group."),
+    (
+        {"user": "root b"},
+        "vllm_recipe_container.user is 'root b'; wanted root, which alone can read the service's files, or root:group.",
+    ),
+    (
+        {"user": 1000},
+        "vllm_recipe_container.user is 1000; wanted root, which alone can read the service's files, or root:group.",
+    ),
     ({"log_max_file": 0}, "vllm_recipe_container.log_max_file is 0; wanted a whole number from 1."),
     ({"mounts": "/x"}, 'vllm_recipe_container.mounts is "/x"; wanted a list of mounts.'),
     ({"mounts": ["/x"]}, MOUNT.format('"/x"')),
@@ -236,3 +247,191 @@ def test_a_fleet_of_three_replicas():
 def test_an_ipv6_address():
     seen = planned([node("a3-node1", "a3", "fd00::21")])[0]
     assert seen["service"]["url"] == "http://[fd00::21]:8000"
+
+
+# -- secrets --------------------------------------------------------------------------------------------------------
+
+
+def with_secrets(nodes, secrets):
+    """The nodes as the role vllm_recipe hands them over: with what may be known of their secrets."""
+    return [dict(entry, secrets=secrets_given(secrets)) for entry in nodes]
+
+
+def test_of_secrets_a_plan_has_the_names():
+    nodes = with_secrets(a2(), {"VLLM_API_KEY": "canary-1", "HF_TOKEN": "canary-2"})
+    result = plan(nodes)
+    assert [entry["secrets"] for entry in result["nodes"]] == [["HF_TOKEN", "VLLM_API_KEY"]] * 2
+    text = _render.plan_text(result)
+    assert text.count("\nsecrets: HF_TOKEN, VLLM_API_KEY (vllm_service_secrets)\n") == 2
+    assert "canary" not in text + json.dumps([nodes, result, _render.plan_data(result)])
+    assert planned(a2())[0]["secrets"] == [] and "secrets:" not in _render.plan_text(plan(a2()))
+
+
+class EncryptedString:
+    """As ansible-core hands over a value from a vault: no text by its class."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def __str__(self):
+        return self.text
+
+
+def test_a_value_from_a_vault_is_a_text():
+    assert secrets_given({"HF_TOKEN": EncryptedString("x")}) == {"names": ["HF_TOKEN"], "errors": []}
+    assert "line break" in secrets_given({"HF_TOKEN": EncryptedString("x\n")})["errors"][0]
+
+
+@pytest.mark.parametrize(
+    "secrets, says",
+    [
+        ({"A": None}, "vllm_service_secrets.A is of the type NoneType; wanted a text: put it in quotes."),
+        ({"A": 12345678}, "vllm_service_secrets.A is of the type int; wanted a text: put it in quotes."),
+        ({"A": ["canary"]}, "vllm_service_secrets.A is of the type list; wanted a text: put it in quotes."),
+        ({"A": "canary\nB=1"}, "vllm_service_secrets.A is empty or holds a line break"),
+        ({"A": ""}, "vllm_service_secrets.A is empty or holds a line break"),
+        ({"canary.x": "1"}, "vllm_service_secrets holds a name that no environment variable can have"),
+        ({7: "canary"}, "vllm_service_secrets holds a name that no environment variable can have"),
+        ("canary", "vllm_service_secrets is no mapping; wanted names of environment variables and their values."),
+        (["canary"], "vllm_service_secrets is no mapping"),
+        (None, "vllm_service_secrets is no mapping"),
+    ],
+)
+def test_bad_secrets_are_refused_without_their_values(secrets, says):
+    result = plan(with_secrets(a3(), secrets))
+    assert len(result["errors"]) == 1 and result["nodes"] == []
+    assert result["errors"][0].startswith("node a3-node1: " + says), result["errors"]
+    assert "canary" not in str(result) and "12345678" not in str(result)
+
+
+IN_ENV = (
+    ", whose name is that of a secret; wanted it in vllm_service_secrets, whose values are in no plan, diff or output."
+)
+IN_ARGS = ", which every user of the node would see among the processes; wanted {0} in vllm_service_secrets."
+PLAIN = [
+    (dict(env={"VLLM_API_KEY": "canary"}), "vllm_recipe_env holds VLLM_API_KEY" + IN_ENV),
+    (dict(env={"DB_PASSWORD": 7}), "vllm_recipe_env holds DB_PASSWORD" + IN_ENV),
+    (dict(args={"api-key": "canary"}), "vllm_recipe_args holds 'api-key'" + IN_ARGS.format("VLLM_API_KEY")),
+    (dict(args={"--api_key": ["canary"]}), "vllm_recipe_args holds '--api_key'" + IN_ARGS.format("VLLM_API_KEY")),
+    (dict(args={"hf-token": "canary"}), "vllm_recipe_args holds 'hf-token'" + IN_ARGS.format("HF_TOKEN")),
+]
+
+
+@pytest.mark.parametrize("settings, says", PLAIN)
+def test_secrets_in_plain_are_refused(settings, says):
+    result = plan(a3(**settings))
+    assert result == {"nodes": [], "errors": ["replica default: node a3-node1: " + says], "warnings": []}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(env={"TOKENIZERS_PARALLELISM": "false", "VLLM_MAX_TOKENS_PER_EXPERT_FP4_MOE": 1, "SSL_KEY_FILE": "/x"}),
+        dict(env={"VLLM_API_KEY": None, "HF_TOKEN": ""}),
+        dict(args={"api-key": None}),
+        dict(args={"hf-token": True}),
+        dict(args={"max-num-batched-tokens": 32768}),
+    ],
+)
+def test_what_is_no_secret_is_taken(settings):
+    assert planned(a3(**settings))
+
+
+@pytest.mark.parametrize("kind, name", [("deployments", "a3"), ("scenarios", "low_latency")])
+def test_secrets_in_a_recipe_are_refused(kind, name):
+    recipe = copy.deepcopy(_recipe("minimax_m2_5"))
+    releases_known = [release["name"] for release in releases()["vllm_releases"]]
+    assert recipe_errors(recipe, releases_known) == []
+    recipe[kind][name].setdefault("env", {})["HF_TOKEN"] = "canary"
+    recipe[kind][name].setdefault("args", {})["api_key"] = "canary"
+    assert recipe_errors(recipe, releases_known) == [
+        "in {0}.{1}.env holds HF_TOKEN{2}".format(kind, name, IN_ENV),
+        "in {0}.{1}.args holds 'api_key'{2}".format(kind, name, IN_ARGS.format("VLLM_API_KEY")),
+    ]
+
+
+# -- where and how the API is served --------------------------------------------------------------------------------
+
+PEMS = {"certificate": "/etc/ssl/vllm.pem", "key": "/etc/ssl/private/vllm.key"}
+
+
+def test_listen():
+    single = planned(a3(listen="node"))[0]
+    assert options(single["argv"])["--host"] == "10.0.0.21"
+    assert (single["listen"], single["service"]["url"]) == ("10.0.0.21", "http://10.0.0.21:8000")
+    single = planned(a3(listen="127.0.0.1"))[0]
+    assert (single["listen"], single["service"]["url"]) == ("127.0.0.1", "http://127.0.0.1:8000")
+    single = planned(a3(listen="::"))[0]
+    assert (single["listen"], single["service"]["url"]) == ("::", "http://10.0.0.21:8000")
+    primary, secondary = planned(a2(listen="0.0.0.0"))
+    assert options(primary["argv"])["--host"] == "0.0.0.0" and "--host" not in secondary["argv"]
+    assert (primary["listen"], secondary["listen"]) == ("0.0.0.0", "")
+    assert secondary["service"] == primary["service"] and "--headless" in secondary["argv"]
+    primary, _secondary = planned(a2(listen="node"))
+    assert primary["listen"] == "10.0.0.11"
+    assert planned(a3())[0]["listen"] == "0.0.0.0"  # the recipe's
+
+
+@pytest.mark.parametrize(
+    "pems, ca_file", [(PEMS, PEMS["certificate"]), (dict(PEMS, ca="/etc/ssl/ca.pem"), "/etc/ssl/ca.pem")]
+)
+def test_tls(pems, ca_file):
+    primary, secondary = planned(a2(tls=pems))
+    seen = options(primary["argv"])
+    mounts = {mount["target"]: mount for mount in primary["container"]["mounts"]}
+    for option, name in (("--ssl-certfile", "certificate"), ("--ssl-keyfile", "key")):
+        assert mounts[seen[option]] == {
+            "source": pems[name],
+            "target": seen[option],
+            "read_only": True,
+            "optional": False,
+        }
+    assert primary["service"]["url"] == "https://10.0.0.11:20004" and primary["service"]["ca_file"] == ca_file
+    assert primary["tls"] == pems and secondary["tls"] == {}
+    assert "ssl" not in " ".join(secondary["argv"]) and "/etc/ssl" not in json.dumps(secondary["container"])
+    assert planned(a2())[0]["service"]["ca_file"] == ""
+
+
+@pytest.mark.parametrize("release", ["v0.18.0", "v0.20.2rc1", "v0.26.0rc1"])
+def test_tls_in_each_release(release):
+    assert planned(a3(tls=PEMS, release=release))
+
+
+FORM = "; wanted {certificate: /path, key: /path} and where needed {ca: /path}, all on the node that serves the API."
+WHERE = "; wanted 'node', an IP address of the node that serves the API, or nothing for the recipe's."
+INSTEAD = (
+    "; wanted vllm_recipe_tls instead: it also gives the files to the container, checks them, and lets the proofs ask over "
+    "https."
+)
+AT_A3 = [
+    (dict(tls={"certificate": "/a"}), 'node a3-node1: vllm_recipe_tls is {"certificate": "/a"}' + FORM),
+    (
+        dict(tls={"certificate": "/a", "key": "b"}),
+        'node a3-node1: vllm_recipe_tls is {"certificate": "/a", "key": "b"}' + FORM,
+    ),
+    (
+        dict(tls={"certificate": "/a", "key": "/b", "cert": "/c"}),
+        'node a3-node1: vllm_recipe_tls is {"cert": "/c", "certificate": "/a", "key": "/b"}' + FORM,
+    ),
+    (dict(tls="/a"), 'node a3-node1: vllm_recipe_tls is "/a"' + FORM),
+    (dict(listen="primary"), 'node a3-node1: vllm_recipe_listen is "primary"' + WHERE),
+    (dict(listen="10.0.0"), 'node a3-node1: vllm_recipe_listen is "10.0.0"' + WHERE),
+    (
+        dict(listen="node", args={"host": "0.0.0.0"}),
+        "vllm_recipe_args holds 'host', which vllm_recipe_listen sets. Take one of them out.",
+    ),
+    (dict(args={"ssl_certfile": "/a"}), "the arguments hold 'ssl-certfile'" + INSTEAD),
+    (dict(args={"ssl-keyfile": "/a"}, tls=PEMS), "the arguments hold 'ssl-keyfile'" + INSTEAD),
+]
+
+
+@pytest.mark.parametrize("settings, says", AT_A3)
+def test_wrong_ways_to_serve(settings, says):
+    assert plan(a3(**settings))["errors"] == ["replica default: " + says]
+
+
+@pytest.mark.parametrize("settings", [dict(tls=PEMS), dict(listen="node")])
+def test_a_replica_is_served_in_one_way(settings):
+    nodes = [a2(**settings)[0], a2()[1]]
+    (error,) = plan(nodes)["errors"]
+    assert "wanted the same on all nodes of a replica" in error

@@ -212,8 +212,22 @@ def test_names_that_only_look_like_secrets(name):
 
 
 def test_secrets_are_not_shown():
-    planned = plan(a2(env={"VLLM_API_KEY": "canary-1", "HF_TOKEN": "canary-2"}))
+    planned = plan(a2())
+    planned["nodes"][0]["env"].update(OLD_API_KEY="canary-1", MAX_TOKENS="4711")  # as an older version had it
     shown = _render.plan_text(planned) + json.dumps(_render.plan_data(planned))
-    assert "canary" not in shown
-    assert "VLLM_API_KEY=********" in shown
-    assert "VLLM_API_KEY=canary-1" in _render.environment_file(planned["nodes"][0], "eth0")
+    assert "canary" not in shown and "MAX_TOKENS=4711" in shown
+    assert "OLD_API_KEY=********" in shown
+
+
+def test_the_launch_script_reads_secrets_where_there_are_some(tmp_path):
+    text = _render.launch_script(plan(a3())["nodes"][0])
+    command = text[text.index("set -eu") :].replace("/etc/ascend-vllm", str(tmp_path))
+    (tmp_path / "launch.sh").write_text(command[: command.index("exec vllm")] + 'echo "$A ${KEY:-none}"')
+    (tmp_path / "service.env").write_text("A=plain\nKEY=plain\n")
+
+    def said():
+        return subprocess.run(["bash", str(tmp_path / "launch.sh")], capture_output=True, text=True, check=True).stdout
+
+    assert said() == "plain plain\n"
+    (tmp_path / "secrets.env").write_text(_render.secrets_file({"KEY": "it's $A"}))
+    assert said() == "plain it's $A\n"
