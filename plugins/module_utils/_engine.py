@@ -8,10 +8,13 @@ from __future__ import absolute_import, annotations, division, print_function
 __metaclass__ = type
 
 import calendar
+import contextlib
 import hashlib
 import json
 import os
 import re
+import shutil
+import tempfile
 import time
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils import _render
@@ -35,11 +38,12 @@ class Engine(object):
     def __init__(self, executable="docker", timeout=60):
         self.executable = executable
         self.timeout = timeout
+        self.env = {}
 
-    def call(self, arguments, timeout=None, check=True):
+    def call(self, arguments, timeout=None, check=True, given=""):
         """Run the engine's command; return ``(rc, output)``. With *check*, a failure raises EngineError."""
         timeout = timeout or self.timeout
-        rc, output, timed_out = run([self.executable] + list(arguments), timeout)
+        rc, output, timed_out = run([self.executable] + list(arguments), timeout, self.env, given)
         if timed_out:
             raise EngineError(
                 "'{0} {1}' gave no answer within {2} s; see 'systemctl status docker' on the node.".format(
@@ -54,6 +58,28 @@ class Engine(object):
         if rc != 0 and check:
             raise EngineError(explain(output, self.executable, arguments))
         return rc, output
+
+    @contextlib.contextmanager
+    def logged_in(self, registry, username, password):
+        """Within it the engine's command is logged in at a registry; nothing of that stays on the node."""
+        # In memory, where there is such a place.
+        place = "/run" if os.access("/run", os.W_OK) else None
+        folder = tempfile.mkdtemp(prefix="ascend-vllm-login-", dir=place)  # for its owner alone
+        self.env = {"DOCKER_CONFIG": folder}
+        try:
+            words = ["login", "--username", username, "--password-stdin", registry]
+            rc, output = self.call(words, check=False, given=password)
+            if rc != 0 and re.search(r"unauthorized|incorrect username|denied|\b401\b", output, re.I):
+                raise EngineError(
+                    "the registry {0} refuses the user '{1}': user name or password is wrong. Correct "
+                    "npu_container_registry_login.".format(registry, username)
+                )
+            if rc != 0:
+                raise EngineError(explain(output, self.executable, words[:1] + [registry]))
+            yield
+        finally:
+            self.env = {}
+            shutil.rmtree(folder, ignore_errors=True)
 
     def inspect(self, kind, name):
         """What the engine itself says of an image or a container, or None."""
@@ -171,7 +197,10 @@ def explain(output, executable, arguments):
         (r"permission denied", "The user may not use the engine: run with become, or as root."),
         (r"no space left on device", "The disk that holds the engine's data is full: 'df -h' and 'docker system df'."),
         (r"manifest unknown|not found: manifest", "The registry has no such image: check name and tag."),
-        (r"unauthorized|denied: ", "The registry wants a login: 'docker login' on the node."),
+        (
+            r"unauthorized|denied: |no basic auth credentials",
+            "The registry wants a login that may read the image: set npu_container_registry_login.",
+        ),
         (
             r"no such host|connection refused|i/o timeout|network is unreachable|TLS handshake",
             "The registry cannot be reached from the node. Without internet, copy an archive made by 'docker save' to the "

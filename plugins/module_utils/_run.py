@@ -38,18 +38,24 @@ def driver_env() -> Dict[str, str]:
     return {"LD_LIBRARY_PATH": ":".join(wanted + ([present] if present else []))}
 
 
-def run(argv: List[str], timeout: float, env: Optional[Dict[str, str]] = None) -> Tuple[int, str, bool]:
+def run(
+    argv: List[str], timeout: float, env: Optional[Dict[str, str]] = None, given: str = ""
+) -> Tuple[int, str, bool]:
     """Run a command: (exit status, its stdout and stderr, whether the time was up).
 
     When the time is up, or more than MAX_OUTPUT came, the whole process group is killed.
+    A few words may be *given* on its stdin, where nobody else sees them.
     """
-    started, process = _start(argv, env)
+    started, process = _start(argv, env, given)
     if process is None:
         return started[0], started[1], False
+    complete = False
     with process.stdout:
-        output, complete = _read(process, time.monotonic() + timeout)
-        if not complete:
-            _kill_group(process)
+        try:
+            output, complete = _read(process, time.monotonic() + timeout)
+        finally:  # also when this program is to end
+            if not complete:
+                _kill_group(process)
     timed_out = not complete and len(output) < MAX_OUTPUT
     return RC_TIMEOUT if timed_out else process.returncode, output.decode("utf-8", "replace"), timed_out
 
@@ -96,16 +102,25 @@ def last_lines(data: bytes, limit: int, cut: bool = False) -> bytes:
     return data[end + 1 :] if end >= 0 else data[4096:]
 
 
-def _start(argv: List[str], env: Optional[Dict[str, str]]) -> Tuple[Tuple[int, str], Optional[subprocess.Popen]]:
+def _start(
+    argv: List[str], env: Optional[Dict[str, str]], given: str = ""
+) -> Tuple[Tuple[int, str], Optional[subprocess.Popen]]:
     try:
-        return (0, ""), subprocess.Popen(
+        process = subprocess.Popen(
             argv,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if given else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             env=dict(os.environ, LC_ALL="C", LANGUAGE="C", **(env or {})),
         )
+        if given:
+            try:
+                process.stdin.write(given.encode("utf-8"))
+                process.stdin.close()
+            except OSError:  # it has ended, and says why
+                pass
+        return (0, ""), process
     except FileNotFoundError as error:
         return (RC_NOT_FOUND, str(error)), None
     except (OSError, ValueError) as error:

@@ -24,6 +24,23 @@ options:
     description: Path on the node of an archive made by C(docker save). Empty to pull from the image's registry.
     type: str
     default: ""
+  login:
+    description:
+      - Who pulls, where the registry does not let everybody. Used for the pull alone; nothing of it stays on the node.
+    type: dict
+    suboptions:
+      registry:
+        description: The registry, as the image's name begins, such as C(registry.example.com:5000).
+        type: str
+        required: true
+      username:
+        description: The user's name.
+        type: str
+        required: true
+      password:
+        description: The user's password, or a token.
+        type: str
+        required: true
   timeout:
     description: Seconds that the loading or pulling may take.
     type: int
@@ -60,15 +77,41 @@ source:
 
 import os
 import re
+import signal
+import sys
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import Engine, EngineError
 
 
-def fetch(engine, name, archive, timeout):
+def registry_of(image):
+    """The registry that an image comes from."""
+    first, slash, unused = image.partition("/")
+    return first if slash and re.search(r"[.:]|^localhost$", first) else "docker.io"
+
+
+def pull(engine, name, login, timeout):
+    """Pull the image, logged in where a login is given."""
+    if not login:
+        engine.call(["pull", name], timeout)
+        return
+    given = re.sub(r"^https?://", "", login["registry"]).split("/")[0]
+    if given.replace("index.docker.io", "docker.io") != registry_of(name):
+        raise EngineError(
+            "npu_container_registry_login is for {0}; the image {1} comes from {2}. Correct the login's registry, or the "
+            "image with vllm_recipe_image_prefix or vllm_recipe_image.".format(given, name, registry_of(name))
+        )
+    # A run that is broken off leaves nothing behind either.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *unused: sys.exit(1))
+    with engine.logged_in(login["registry"], login["username"], login["password"]):
+        engine.call(["pull", name], timeout)
+
+
+def fetch(engine, name, archive, login, timeout):
     """Load or pull the image; raise EngineError when it is not there afterwards."""
     if not archive:
-        engine.call(["pull", name], timeout)
+        pull(engine, name, login, timeout)
         return
     if not os.path.isfile(archive):
         raise EngineError(
@@ -91,6 +134,14 @@ def main():
         argument_spec=dict(
             name=dict(type="str", required=True),
             archive=dict(type="str", default=""),
+            login=dict(
+                type="dict",
+                options=dict(
+                    registry=dict(type="str", required=True),
+                    username=dict(type="str", required=True),
+                    password=dict(type="str", required=True, no_log=True),
+                ),
+            ),
             timeout=dict(type="int", default=3600),
             engine=dict(type="str", default="docker"),
         ),
@@ -104,7 +155,7 @@ def main():
         if image is None:
             source = "archive" if archive else "registry"
             if not module.check_mode:
-                fetch(engine, name, archive, module.params["timeout"])
+                fetch(engine, name, archive, module.params["login"], module.params["timeout"])
                 image = engine.image(name)
     except EngineError as error:
         module.fail_json(msg=str(error))

@@ -4,6 +4,7 @@ import calendar
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -251,6 +252,66 @@ def test_an_image_that_is_there_is_neither_loaded_nor_pulled(docker):
     seen = image(docker.have_image(), archive="/nowhere.tar")
     assert (seen["changed"], seen["source"], seen["image"]["id"]) == (False, "present", IMAGE_ID)
     assert docker.calls() == []
+
+
+LOGIN = {"registry": "quay.io", "username": "robot", "password": "right-canary"}
+
+
+def test_an_image_is_pulled_with_a_login_of_which_nothing_stays(docker):
+    docker.put("registry").put("private")
+    assert "set npu_container_registry_login" in image(docker)["msg"]
+    seen = image(docker, login=LOGIN)
+    assert (seen["changed"], seen["source"]) == (True, "registry")
+    listed, folder = (docker.folder / "config").read_text().splitlines()
+    assert listed.startswith("drwx------") and not os.path.exists(folder)
+    calls = docker.calls()
+    assert "login --username robot --password-stdin quay.io" in calls
+    assert "canary" not in json.dumps(seen) + "".join(calls)
+
+
+def test_a_wrong_password_is_named_and_not_shown(docker):
+    seen = image(docker.put("registry").put("private"), login=dict(LOGIN, password="wrong-canary"))
+    assert seen["msg"] == (
+        "the registry quay.io refuses the user 'robot': user name or password is wrong. Correct "
+        "npu_container_registry_login."
+    )
+    assert "canary" not in json.dumps(seen) + "".join(docker.calls())
+    assert not os.path.exists((docker.folder / "config").read_text().splitlines()[1])
+
+
+def test_a_login_for_another_registry_is_refused(docker):
+    seen = image(docker.put("registry"), login=dict(LOGIN, registry="https://registry.example.com:5000/v2/"))
+    assert seen["msg"].startswith(
+        "npu_container_registry_login is for registry.example.com:5000; the image " + IMAGE + " comes from quay.io."
+    )
+    assert docker.calls() == []
+
+
+def test_a_login_that_lacks_something(docker):
+    seen = image(docker, login={"registry": "quay.io", "password": "right-canary"})
+    assert "username" in seen["msg"] and "canary" not in json.dumps(seen)
+
+
+def test_a_pull_that_is_broken_off_leaves_no_login(docker):
+    """As the end of a connection does."""
+    docker.put("registry").put("hangs", "pull")
+    given = dict(name=IMAGE, engine=docker.path, login=LOGIN, _ansible_remote_tmp="/tmp")
+    env = dict(os.environ, PYTHONPATH=str(HERE.parents[1] / "playbooks" / "collections"))
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUNNER, "vllm_image"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env
+    )
+    process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": given}).encode())
+    process.stdin.close()
+    for _ in range(200):
+        if any(call.startswith("pull") for call in docker.calls()):
+            break
+        time.sleep(0.1)
+    folder = (docker.folder / "config").read_text().splitlines()[1]
+    assert os.path.exists(folder)
+    process.send_signal(signal.SIGHUP)
+    process.wait(20)
+    process.stdout.close()
+    assert not os.path.exists(folder)
 
 
 def test_an_image_is_loaded_from_its_archive(docker, tmp_path):
