@@ -11,7 +11,7 @@ sys.path[:0] = [str(ROOT / "playbooks" / "collections"), str(ROOT)]
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._preflight import catalogue  # noqa: E402
 
-from tests.integration.proofs import PROOFS  # noqa: E402
+from tests.integration.proofs import PROOFS, PROVEN_BY_INPUT  # noqa: E402
 
 HEAD = """\
 # The checks of preflight
@@ -50,7 +50,13 @@ def render():
                     "- **Read from:** " + check["read"],
                     "- **Do:** " + check["remedy"],
                     "- **Proven by:** "
-                    + ("`lab break NODE {0}`".format(" ".join(proof.fault)) if proof else "recorded facts"),
+                    + (
+                        "`lab break NODE {0}`".format(" ".join(proof.fault))
+                        if proof
+                        else "[{0}](../{0})".format(PROVEN_BY_INPUT[name])
+                        if name in PROVEN_BY_INPUT
+                        else "recorded facts"
+                    ),
                     "",
                 ]
             )

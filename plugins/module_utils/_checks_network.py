@@ -16,6 +16,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts_fabric impo
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._verdict import verdict
 
 MAX_CLOCK_SKEW = 2.0
+CERTIFICATE_DAYS = 30
 TROUBLESHOOTING = "https://docs.vllm.ai/en/latest/usage/troubleshooting.html#incorrect-network-setup"
 # A refusal proves something only where the other end listened at the same time, by at least this many seconds.
 OVERLAP = 1.0
@@ -54,6 +55,17 @@ CHECKS = {
         "read": "The plan's ports against net.ipv4.ip_local_port_range and net.ipv4.ip_local_reserved_ports.",
         "remedy": "Reserve them: 'sysctl -w net.ipv4.ip_local_reserved_ports={0}', and the same in /etc/sysctl.d.",
     },
+    "tls.certificate": {
+        "why": "A certificate that has expired, that a client does not trust or that names another address keeps every client "
+        "out, the proofs of a deploy as well. A key that does not fit ends the start after the weights were loaded.",
+        "source": "",
+        "read": "The files of vllm_recipe_tls on the node that serves the API, and a handshake in memory between a server with "
+        "certificate and key and a client that verifies as the proofs do. A warning from 30 days before the end, and for a "
+        "key that others can read.",
+        "remedy": "See 'openssl x509 -noout -dates -ext subjectAltName -in <certificate>'. The certificate must be valid now "
+        "and have the address of the API in its subjectAltName; vllm_recipe_tls.ca must be the authority that signed it, "
+        "or be left out.",
+    },
     "network.subnet": {
         "why": "Nodes in different subnets talk through a router, with more latency and often a firewall; a wrong "
         "netmask sends packets for the other node to the gateway.",
@@ -91,9 +103,15 @@ CHECKS = {
 
 
 def judge(node, facts, policy):
-    """What a node can tell by itself: network.interface_up, .hostname, .firewall and port.ephemeral."""
+    """What a node can tell by itself: network.interface_up, .hostname, .firewall, port.ephemeral and tls.certificate."""
     net = facts.get("net") or {}
-    return [_interface_up(node, facts, net), _hostname(node, net), _firewall(node, net), _ephemeral(node, net)]
+    return [
+        _interface_up(node, facts, net),
+        _hostname(node, net),
+        _firewall(node, net),
+        _ephemeral(node, net),
+        _certificate(node, net),
+    ]
 
 
 def judge_replica(members, facts_by_host, policy):
@@ -221,6 +239,35 @@ def _dashes(ports):
     return str(ports[0]) if len(ports) == 1 else "{0} to {1}".format(ports[0], ports[-1])
 
 
+TLS_REMEDIES = {
+    "file": "Put the file on the node that serves the API, where root can read it, or correct vllm_recipe_tls.",
+    "pair": "Give a certificate and a key that belong together, both as PEM, the key without a passphrase.",
+    "authority": "vllm_recipe_tls.ca must be a file of certificates as PEM.",
+}
+
+
+def _certificate(node, net):
+    check = "tls.certificate"
+    wanted = "a valid certificate for the address of {0}, and its key".format(node["service"]["url"])
+    if not node.get("tls"):
+        return _result(check, "skipped", "the API is not served over https by this node", wanted)
+    told = net.get("tls")
+    if not told:
+        return _result(check, "unknown", "the node did not tell", wanted)
+    if told["stage"]:
+        return _result(check, "fail", told["error"], wanted, TLS_REMEDIES.get(told["stage"]))
+    days = int((told["expires"] - net["time"]) // 86400)
+    seen = "valid for {0} more days".format(days)
+    if days < CERTIFICATE_DAYS:
+        remedy = "Put a new one in its place and deploy, which restarts the replica with it."
+        return _result(check, "warn", seen, "at least {0} days".format(CERTIFICATE_DAYS), remedy)
+    if int(told["key_mode"], 8) & 0o077:
+        key = node["tls"]["key"]
+        seen = "{0} has mode {1}: others can read it".format(key, told["key_mode"])
+        return _result(check, "warn", seen, "a key for its owner alone", "chmod 0600 {0}".format(key))
+    return _result(check, "pass", seen, wanted)
+
+
 # -- a replica ------------------------------------------------------------------------------------------------------
 
 
@@ -263,7 +310,10 @@ def _clock(node, members, facts, limit):
         return _alone(check, wanted)
     if node["role"] == "primary":
         return _result(check, "skipped", "the others are compared with this node's clock", wanted)
-    clock = (_peers(facts[node["host"]]).get("reach") or {}).get("clock")
+    reach = _peers(facts[node["host"]]).get("reach") or {}
+    clock = reach.get("clock")
+    if not clock and reach.get("serving") and node["service"]["url"].startswith("https:"):
+        return _result(check, "skipped", "the service runs, and tells its time over https alone", wanted)
     if not clock:
         return _result(check, "unknown", "the clocks could not be compared; see network.reach", wanted)
     offset, error = float(clock["offset"]), float(clock["error"])

@@ -1,15 +1,18 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The checks of a node itself and of its NPUs: rights, chips, device nodes, driver files, address, ports."""
+"""The checks of a node itself and of its NPUs: rights, chips, device nodes, driver files, addresses, ports."""
 
 from __future__ import absolute_import, annotations, division, print_function
 
 __metaclass__ = type
 
+import ipaddress
+
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_checks import judge_npu
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._verdict import verdict
 
+ANY = ("0.0.0.0", "::")
 ISSUES = "https://github.com/vllm-project/vllm-ascend/issues/"
 CHECKS = {
     "node.rights": {
@@ -72,6 +75,13 @@ CHECKS = {
         "read": "`ip -o addr show`",
         "remedy": "Set vllm_recipe_address to the node's own address on the network that joins the nodes.",
     },
+    "network.listen": {
+        "why": "An API that is to listen at an address which the node does not carry ends the start after the weights were "
+        "loaded.",
+        "source": "",
+        "read": "the plan's --host against `ip -o addr show`",
+        "remedy": "Set vllm_recipe_listen to an address of the node or to `node`, or leave it empty.",
+    },
     "fabric.hccn_conf": {
         "why": "Without it in the container a service over several nodes starts and answers wrongly.",
         "source": ISSUES + "7711",
@@ -109,6 +119,7 @@ def judge(node, facts, policy):
     checks.append(_devices(node, facts))
     checks.append(_driver_files(node, facts))
     checks.append(_address(node, facts))
+    checks.append(_listen(node, facts))
     checks.append(_hccn_conf(node, facts))
     checks.extend(_ports(node, facts))
     return checks
@@ -208,6 +219,32 @@ def _address(node, facts):
     )
 
 
+def _listen(node, facts):
+    check = "network.listen"
+    listen = node["listen"]
+    wanted = "{0} on an interface".format(listen or "an address")
+    remedy = "Set vllm_recipe_listen to an address of the node or to 'node', or leave it empty."
+    if not listen:
+        return verdict(check, "skipped", "the node serves no API", wanted)
+    if listen in ANY:
+        return verdict(check, "pass", "listens at all addresses of the node", wanted)
+    addresses = facts["network"].get("addresses") or {}
+    try:
+        found = [interface for address, interface in addresses.items() if _same(address, listen)]
+    except ValueError:
+        return verdict(check, "skipped", "{0} is a name; it is not looked up".format(listen), wanted)
+    if not addresses:
+        return verdict(check, "unknown", facts["network"]["error"] or "no address was told", wanted, remedy)
+    if found:
+        return verdict(check, "pass", "{0} on {1}".format(listen, found[0]), wanted)
+    own = ", ".join(sorted(address for address in addresses if not address.startswith("fe80")))
+    return verdict(check, "fail", "the node has {0}".format(own), wanted, remedy)
+
+
+def _same(address, other):
+    return ipaddress.ip_address(address) == ipaddress.ip_address(other)
+
+
 def _hccn_conf(node, facts):
     conf = facts["hccn_conf"]
     wanted = "/etc/hccn.conf with an address for each chip"
@@ -230,6 +267,15 @@ def _hccn_conf(node, facts):
     )
 
 
+def _apart(node, item):
+    """Does somebody listen on the API's port at an address at which the API does not?"""
+    at = item.get("address") or "0.0.0.0"
+    try:
+        return not {node["listen"], at} & set(ANY) and not _same(at, node["listen"])
+    except ValueError:
+        return False
+
+
 def _ports(node, facts):
     checks = []
     for name, value in node["ports"].items():
@@ -246,7 +292,11 @@ def _ports(node, facts):
                 )
             )
             continue
-        taken = [item for item in facts["ports"] if first <= item["port"] <= last and not item["own"]]
+        taken = [
+            item
+            for item in facts["ports"]
+            if first <= item["port"] <= last and not item["own"] and not (name == "api" and _apart(node, item))
+        ]
         own = [item for item in facts["ports"] if first <= item["port"] <= last and item["own"]]
         if taken:
             seen = ", ".join(

@@ -1,24 +1,33 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a node tells of its network: interfaces, own name, clock, kernel ports, firewall. Read, never judged here."""
+"""What a node tells of its network: interfaces, own name, clock, kernel ports, firewall, TLS. Read, never judged here."""
 
 from __future__ import absolute_import, annotations, division, print_function
 
 __metaclass__ = type
 
+import os
 import re
 import socket
+import ssl
+import stat
 import time
 
+try:
+    from urllib.parse import urlsplit
+except ImportError:  # Python 2, which no node needs; keeps sanity's import test quiet
+    urlsplit = None
+
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts_fabric import in_parallel, shorten
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._openai import trust
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._run import find_tool, run
 
 PROC = "/proc/sys/net/ipv4/"
 
 
 def gather(plan, options):
-    """``{interfaces, hostname, time, local_port_range, reserved_ports, firewall}``; null is what was not told.
+    """``{interfaces, hostname, time, local_port_range, reserved_ports, firewall, tls}``; null is what was not told.
 
     :param plan: the node's part of the plan.
     :param options: ``timeout``: seconds that one command may take.
@@ -33,6 +42,7 @@ def gather(plan, options):
         "local_port_range": port_range(_line(PROC + "ip_local_port_range")),
         "reserved_ports": reserved_ports(_line(PROC + "ip_local_reserved_ports")),
         "firewall": told.get("firewall") or dict(NO_FIREWALL_FACTS),
+        "tls": tls(plan["tls"], plan["service"]) if plan.get("tls") else None,
     }
 
 
@@ -243,3 +253,56 @@ def _count_drops(chains, targets):
             else:
                 waiting.append(target)
     return drops
+
+
+# -- TLS ------------------------------------------------------------------------------------------------------------
+
+
+def tls(given, service):
+    """``{stage, error, expires, key_mode}``: whether a client that verifies as the proofs do would talk to the service.
+
+    Server and client are both here and meet in memory. *stage* is where it ended: file, pair, authority, verify, or empty
+    where all went well; *expires* is in seconds since the epoch.
+    """
+    facts = {"stage": "", "error": "", "expires": None, "key_mode": None}
+    try:
+        facts["stage"] = "file"
+        for name in ("certificate", "key", "ca"):
+            if name in given:
+                with open(given[name], "rb") as stream:
+                    stream.read(1)
+        facts["key_mode"] = "{0:04o}".format(stat.S_IMODE(os.stat(given["key"]).st_mode))
+        facts["stage"] = "pair"
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # A key with a passphrase is not waited for.
+        server.load_cert_chain(given["certificate"], given["key"], password=lambda: "")
+        facts["stage"] = "authority"
+        client = trust(service["ca_file"])
+        facts["stage"] = "verify"
+        peer = _shake_hands(server, client, urlsplit(service["url"]).hostname)
+        facts["expires"] = ssl.cert_time_to_seconds(peer["notAfter"])
+        facts["stage"] = ""
+    except (OSError, ValueError, KeyError, TypeError) as error:  # ssl's errors are OSErrors
+        path = getattr(error, "filename", None)
+        text = "{0}: {1}".format(path, error.strerror) if path else getattr(error, "verify_message", "") or str(error)
+        facts["error"] = " ".join(text.split())[:300]
+    return facts
+
+
+def _shake_hands(server, client, name):
+    """The certificate of a server as a client takes it, after a handshake in memory; raises what the client says."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = [
+        client.wrap_bio(to_client, to_server, server_hostname=name),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    for _round in range(10):
+        waiting = 0
+        for side in sides:
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                waiting += 1
+        if not waiting:
+            return sides[0].getpeercert()
+    raise ValueError("the handshake does not end")

@@ -58,9 +58,7 @@ def peers_for(node, members, facts_by_host):
                 "address": other["address"],
                 "role": other["role"],
                 "ports": {
-                    name: port
-                    for name, port in other["ports"].items()
-                    if name in PORTS and (not serving or port in open_ports)
+                    name: port for name, port in shared_ports(other).items() if not serving or port in open_ports
                 },
                 "chips": {str(chip): told["address"] for chip, told in chips.items() if told.get("address")},
                 "vnic": {
@@ -71,6 +69,12 @@ def peers_for(node, members, facts_by_host):
             }
         )
     return {"peers": peers, "serving": serving}
+
+
+def shared_ports(plan):
+    """The ports of a node on the network of its replica. An API that listens at another address only is not there."""
+    elsewhere = plan.get("listen") not in (None, "", "0.0.0.0", "::", plan["address"])
+    return {name: plan["ports"][name] for name in PORTS if name in plan["ports"] and not (name == "api" and elsewhere)}
 
 
 def _primary(members):
@@ -173,8 +177,7 @@ def reach(plan, peers, serving, wait):
         return None
     if plan["role"] == "primary":
         expected = {peer["host"]: peer["address"] for peer in peers}
-        ports = {name: plan["ports"][name] for name in PORTS if name in plan["ports"]}
-        return listen(plan["address"], ports, expected, wait, serving)
+        return listen(plan["address"], shared_ports(plan), expected, wait, serving)
     primary = _primary(peers)
     if primary is None:
         return {"error": "the plan names no primary"}
@@ -299,10 +302,14 @@ def connect(plan, primary, serving, wait):
         while True:
             state, error, connection = _dial(primary["address"], port, CONNECT_SECONDS)
             if connection is not None:
+                clock = None
                 with connection:
                     entry["state"] = "connected"
-                    clock = _http_clock(connection) if serving else _hello(connection, plan["host"], back)
-                    entry["answered"] = clock is not None
+                    https = serving and plan["service"]["url"].startswith("https:")
+                    if not https:
+                        clock = _http_clock(connection) if serving else _hello(connection, plan["host"], back)
+                    # What verifies the certificate is on the primary; that its own service listens is known from there.
+                    entry["answered"] = https or clock is not None
                 return entry, clock
             entry.update(state=state, error=error)
             if time.monotonic() > deadline:

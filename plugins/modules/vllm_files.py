@@ -43,6 +43,13 @@ options:
       - Names and values of the environment variables for C(secrets.env), mode 0600, as lines that a shell reads.
       - An empty mapping removes that file. Without this option it is left alone.
     type: dict
+  watch:
+    description:
+      - Files of the node that the service reads when it starts, such as its certificate. Their digests are written to
+        C(watched.sha256), so that another content is a change.
+      - An empty list removes that file. Without this option it is left alone.
+    type: list
+    elements: path
 author:
   - ascend_ops.vllm contributors (@ascend-ops)
 attributes:
@@ -70,6 +77,7 @@ written:
   elements: str
 """
 
+import hashlib
 import os
 import re
 import stat
@@ -79,6 +87,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ascend_ops.vllm.plugins.module_utils import _render
 
 SECRETS = "secrets.env"
+WATCHED = "watched.sha256"
 
 
 def read(path):
@@ -88,6 +97,15 @@ def read(path):
             return handle.read(), stat.S_IMODE(os.fstat(handle.fileno()).st_mode)
     except FileNotFoundError:
         return None, None
+
+
+def digests(paths):
+    """What sha256sum prints for files, or None for no files."""
+    lines = []
+    for path in paths:
+        with open(path, "rb") as stream:
+            lines.append("{0}  {1}\n".format(hashlib.sha256(stream.read()).hexdigest(), path))
+    return "".join(lines) or None
 
 
 def shown(name, content):
@@ -127,6 +145,7 @@ def main():
                 ),
             ),
             secrets=dict(type="dict", no_log=True),
+            watch=dict(type="list", elements="path"),
         ),
         supports_check_mode=True,
     )
@@ -145,6 +164,13 @@ def main():
         except ValueError as error:
             module.fail_json(msg=str(error))
         wanted.append(dict(name=SECRETS, content=content, mode="0600"))
+    if module.params["watch"] is not None:
+        try:
+            wanted.append(dict(name=WATCHED, content=digests(module.params["watch"]), mode="0644"))
+        except OSError as error:
+            module.fail_json(
+                msg="cannot read {0}, which the service is to read: {1}.".format(error.filename, error.strerror)
+            )
     written = []
     diff = []
     try:

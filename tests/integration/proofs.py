@@ -77,3 +77,9 @@ PROOFS = {
     "driver.files": Proof(4, ONE, ("npu-smi-missing",), "fail", "npu-smi"),
     "node.reachable": Proof(5, TWO, ("unreachable",), "fail", "10.213.0.12"),
 }
+
+# What no fault breaks, since it is an input that is wrong: the test that proves it.
+PROVEN_BY_INPUT = {
+    "network.listen": "tests/integration/test_secrets.py",
+    "tls.certificate": "tests/integration/test_secrets.py",
+}

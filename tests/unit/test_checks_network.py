@@ -2,20 +2,23 @@
 
 import copy
 import json
+import os
 import socket
+import subprocess
 import time
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils import _checks_network, _facts_network
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._verdict import WORDS
+from certificates import Pki
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_plan import a2, a3
 
 A2 = plan(a2())["nodes"]
 SINGLE = plan(a3())["nodes"]
-NODE_IDS = ["network.interface_up", "network.hostname", "network.firewall", "port.ephemeral"]
+NODE_IDS = ["network.interface_up", "network.hostname", "network.firewall", "port.ephemeral", "tls.certificate"]
 REPLICA_IDS = ["network.subnet", "network.mtu", "network.clock", "network.reach"]
 
 
@@ -227,9 +230,10 @@ BROKEN = [
 
 
 def test_a_healthy_pair_passes():
-    first = words(judged())
+    first, second = words(judged()), words(judged(host=TWO))
     assert first.pop("network.clock") == "skipped"
-    assert set(first.values()) == set(words(judged(host=TWO)).values()) == {"pass"}
+    assert first.pop("tls.certificate") == second.pop("tls.certificate") == "skipped"
+    assert set(first.values()) == set(second.values()) == {"pass"}
 
 
 @pytest.mark.parametrize("host, change, check, word, seen, named", BROKEN)
@@ -258,7 +262,7 @@ def test_the_limit_of_the_clocks_is_a_policy():
 def test_a_single_node_has_nobody_to_reach():
     verdicts = words(judged(SINGLE, host="a3-node1"))
     skipped = [name for name, word in verdicts.items() if word == "skipped"]
-    assert skipped == ["network.firewall"] + REPLICA_IDS
+    assert skipped == ["network.firewall", "tls.certificate"] + REPLICA_IDS
     loop = put("a3-node1", "net", "hostname", "addresses", ["127.0.1.1"])
     assert judged(SINGLE, loop, host="a3-node1")["network.hostname"]["verdict"] == "skipped"
 
@@ -451,3 +455,124 @@ def test_any_text_is_read_without_a_crash(lines):
         assert told is None or (told["policy"] in ("ACCEPT", "DROP") and told["drops"] >= 0)
     _facts_network.port_range(text)
     _facts_network.reserved_ports(text)
+
+
+# -- TLS ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pki(tmp_path):
+    return Pki(tmp_path)
+
+
+def with_tls(pems, ca=""):
+    """The plan's node and what it tells of its certificate."""
+    given = {"certificate": pems[0], "key": pems[1]}
+    if ca:
+        given["ca"] = ca
+    node = plan(a3(tls=given))["nodes"][0]
+    return node, _facts_network.tls(node["tls"], node["service"])
+
+
+def certificate(pems, ca="", change=None):
+    node, told = with_tls(pems, ca)
+    facts = {"net": {"tls": told, "time": time.time()}}
+    if change:
+        change(facts["net"])
+    checks = _checks_network.judge(node, json.loads(json.dumps(facts)), {})
+    return [check for check in checks if check["id"] == "tls.certificate"][0]
+
+
+def test_good_certificates(pki):
+    authority = pki.authority()
+    for pems, ca in (
+        (pki.self_signed("10.0.0.21"), ""),
+        (pki.signed(authority, "10.0.0.21"), authority[0]),
+        (pki.signed(authority, "10.0.0.21"), ""),
+    ):
+        seen = certificate(pems, ca)
+        assert (seen["verdict"], seen["seen"]) == ("pass", "valid for 98 more days"), seen
+
+
+def test_certificate_and_key_in_one_file(pki, tmp_path):
+    both = tmp_path / "both.pem"
+    both.touch(0o600)
+    both.write_text("".join(open(path).read() for path in pki.self_signed("10.0.0.21")))
+    assert certificate((str(both), str(both)))["verdict"] == "pass"
+
+
+def bad(name, pki, tmp_path):
+    """(certificate and key, ca) with one thing wrong."""
+    authority = pki.authority()
+    good = pki.signed(authority, "10.0.0.21")
+    other = pki.signed(authority, "10.0.0.22")
+    secret = tmp_path / "secret.key"
+    if name == "a key with a passphrase":
+        words = ["openssl", "rsa", "-aes256", "-passout", "pass:x", "-in", good[1], "-out", str(secret)]
+        subprocess.run(words, check=True, capture_output=True)
+    return {
+        "no certificate": (("/nowhere/c.pem", good[1]), ""),
+        "no key": ((good[0], "/nowhere/k.pem"), ""),
+        "no ca": (good, "/nowhere/ca.pem"),
+        "a folder": ((str(tmp_path), good[1]), ""),
+        "another key": ((good[0], other[1]), ""),
+        "a key with a passphrase": ((good[0], str(secret)), ""),
+        "swapped": ((good[1], good[0]), ""),
+        "a ca that is none": (good, good[1]),
+        "another ca": (good, pki.authority()[0]),
+        "another address": (other, authority[0]),
+        "expired": (pki.signed(authority, "10.0.0.21", days=-1), authority[0]),
+    }[name]
+
+
+@pytest.mark.parametrize(
+    "name, says, remedy",
+    [
+        ("no certificate", "/nowhere/c.pem: No such file", "Put the file on the node"),
+        ("no key", "/nowhere/k.pem: No such file", "Put the file on the node"),
+        ("no ca", "/nowhere/ca.pem: No such file", "Put the file on the node"),
+        ("a folder", "Is a directory", "Put the file on the node"),
+        ("another key", "key values mismatch", "belong together"),
+        ("a key with a passphrase", "", "without a passphrase"),
+        ("swapped", "", "belong together"),
+        ("a ca that is none", "", "must be a file of certificates"),
+        ("another ca", "unable to get local issuer certificate", "vllm_recipe_tls.ca must be the authority"),
+        ("another address", "not valid for '10.0.0.21'", "subjectAltName"),
+        ("expired", "certificate has expired", "must be valid now"),
+    ],
+)
+def test_bad_certificates(name, says, remedy, pki, tmp_path):
+    pems, ca = bad(name, pki, tmp_path)
+    seen = certificate(pems, ca)
+    assert seen["verdict"] == "fail", seen
+    assert seen["seen"] and says in seen["seen"] and remedy in seen["remedy"], seen
+
+
+def test_a_certificate_that_ends_soon_is_a_warning(pki):
+    seen = certificate(pki.self_signed("10.0.0.21", days=29))
+    assert (seen["verdict"], seen["seen"]) == ("warn", "valid for 28 more days") and "deploy" in seen["remedy"]
+    assert certificate(pki.self_signed("10.0.0.21", days=31))["verdict"] == "pass"
+
+
+def test_a_key_that_others_can_read_is_a_warning(pki):
+    pems = pki.self_signed("10.0.0.21")
+    os.chmod(pems[1], 0o644)
+    seen = certificate(pems)
+    assert (seen["verdict"], seen["remedy"]) == ("warn", "chmod 0600 " + pems[1])
+
+
+def test_a_certificate_of_which_nothing_was_told(pki):
+    seen = certificate(pki.self_signed("10.0.0.21"), change=lambda net: net.update(tls=None))
+    assert seen["verdict"] == "unknown"
+
+
+def test_with_https_the_clock_of_a_service_that_runs_is_not_compared():
+    nodes = plan(a2(tls={"certificate": "/c", "key": "/k"}))["nodes"]
+
+    def change(facts):
+        for host in facts:
+            facts[host]["peers"]["reach"]["serving"] = True
+        facts["a2-node2"]["peers"]["reach"]["clock"] = None
+
+    assert judged(nodes, change, "a2-node2")["network.clock"]["verdict"] == "skipped"
+    assert judged(A2, change, "a2-node2")["network.clock"]["verdict"] == "unknown"

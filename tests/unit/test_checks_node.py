@@ -182,3 +182,60 @@ def test_chips_of_another_service_are_not_judged():
 
     assert words(judged(busy(4, 7), node)) == {"pass"}
     assert judged(busy(3), node)["npu.idle.processes"]["verdict"] == "fail"
+
+
+# -- where the API listens ------------------------------------------------------------------------------------------
+
+
+def listens(listen, change=None):
+    return judged(change, node=plan(a3(listen=listen))["nodes"][0], npu=A3)
+
+
+@pytest.mark.parametrize("listen", ["node", "127.0.0.1", "0.0.0.0", "::"])
+def test_an_address_of_the_node_is_listened_at(listen):
+    assert listens(listen)["network.listen"]["verdict"] == "pass"
+
+
+def test_an_address_of_another_node_cannot_be_listened_at():
+    seen = listens("10.0.0.99")["network.listen"]
+    assert (seen["verdict"], seen["seen"]) == ("fail", "the node has 10.0.0.21, 127.0.0.1")
+    assert "vllm_recipe_listen" in seen["remedy"]
+    assert (
+        listens("10.0.0.99", lambda facts: facts["network"].update(addresses={}))["network.listen"]["verdict"]
+        == "unknown"
+    )
+
+
+def test_an_ipv6_address_is_the_same_in_any_spelling():
+    def change(facts):
+        facts["network"]["addresses"]["fd00::21"] = "eth0"
+
+    assert listens("fd00:0:0::0021", change)["network.listen"]["verdict"] == "pass"
+
+
+def test_a_secondary_listens_nowhere():
+    node = plan(a2())["nodes"][1]
+    assert judged(node=node)["network.listen"]["verdict"] == "skipped"
+
+
+def test_a_name_is_not_looked_up():
+    node = plan(a3(args={"host": "somewhere"}))["nodes"][0]
+    assert judged(node=node, npu=A3)["network.listen"]["verdict"] == "skipped"
+
+
+@pytest.mark.parametrize(
+    "listen, at, verdict",
+    [
+        ("node", "0.0.0.0", "fail"),
+        ("node", "10.0.0.21", "fail"),
+        ("node", "::", "fail"),
+        ("node", "127.0.0.1", "pass"),
+        ("127.0.0.1", "10.0.0.21", "pass"),
+        ("", "127.0.0.1", "fail"),
+    ],
+)
+def test_a_port_is_taken_only_where_the_api_listens(listen, at, verdict):
+    def change(facts):
+        facts["ports"] = [{"port": 8000, "address": at, "pid": 7, "name": "x", "own": False}]
+
+    assert listens(listen, change)["port.api"]["verdict"] == verdict

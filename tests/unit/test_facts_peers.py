@@ -28,6 +28,8 @@ def plan(host, address, role, ports=None, chips=2, hardware="a2"):
         "role": role,
         "hardware": hardware,
         "ports": dict(ports or {}, hccl=[60000, 60001]),
+        "listen": address if role == "primary" else "",
+        "service": {"url": "http://{0}:1".format(PRIMARY)},
         "ranks": [0, 0, 2],
         "container": {"devices": ["/dev/davinci{0}".format(chip) for chip in range(chips)] + ["/dev/davinci_manager"]},
     }
@@ -169,6 +171,23 @@ def test_a_running_service_is_connected_to_and_nothing_is_opened(members, server
     assert [(name, entry["state"]) for name, entry in told["ports"].items()] == [("api", "connected")]
     assert told["clock"]["source"] == "http"
     assert told["clock"]["offset"] == pytest.approx(time.time() - 1606262400.5, abs=2)
+
+
+def test_a_running_service_over_https_is_connected_to_and_not_spoken_to(members, server):
+    members[1]["service"] = {"url": "https://127.0.0.1:1"}
+    server(members[0]["ports"]["api"], b"HTTP/1.1 200 OK\r\ndate: Wed, 25 Nov 2020 00:00:00 GMT\r\n\r\n")
+    facts = {"one": {"service_pids": [17], "ports": [{"port": members[0]["ports"]["api"], "own": True}]}}
+    told = together(members[:2], facts, wait=5)["two"]["reach"]
+    assert (told["ports"]["api"]["state"], told["ports"]["api"]["answered"]) == ("connected", True)
+    assert told["clock"] is None
+
+
+@pytest.mark.parametrize("listen, shared", [("0.0.0.0", True), (PRIMARY, True), ("", True), ("192.0.2.7", False)])
+def test_an_api_that_listens_elsewhere_is_not_tried(listen, shared, members):
+    members[0]["listen"] = listen
+    found = together(members[:2], wait=3)
+    assert ("api" in found["one"]["reach"]["ports"], "api" in found["two"]["reach"]["ports"]) == (shared, shared)
+    assert found["two"]["reach"]["ports"]["rpc"]["state"] == "connected"
 
 
 def test_a_service_that_starts_is_left_alone(members):

@@ -265,6 +265,25 @@ def test_a_secret_by_its_name_is_not_in_a_diff_of_other_files(tmp_path):
     assert files(tmp_path, given, diff=True)["diff"][0]["after"] == "A_TOKEN=********\nMAX_TOKENS=7\n"
 
 
+def test_another_content_of_a_watched_file_is_a_change(tmp_path):
+    pem = tmp_path / "cert.pem"
+    pem.write_text("one")
+    folder = tmp_path / "folder"
+    assert files(folder, watch=[str(pem)])["written"] == ["launch.sh", "service.env", "watched.sha256"]
+    assert subprocess.run(["sha256sum", "--check", str(folder / "watched.sha256")], check=False).returncode == 0
+    assert files(folder, watch=[str(pem)])["changed"] is False
+    pem.write_text("two")
+    assert files(folder, watch=[str(pem)], check=True)["written"] == ["watched.sha256"]
+    assert files(folder)["changed"] is False
+    assert files(folder, watch=[str(pem)])["written"] == ["watched.sha256"]
+    assert files(folder, watch=[])["written"] == ["watched.sha256"]
+    assert not (folder / "watched.sha256").exists()
+    pem.unlink()
+    assert files(folder, watch=[str(pem)])["msg"] == (
+        "cannot read {0}, which the service is to read: No such file or directory.".format(pem)
+    )
+
+
 @pytest.mark.parametrize(
     "given, said",
     [
