@@ -75,59 +75,22 @@ written:
   returned: success
   type: list
   elements: str
+mtime:
+  description: When the newest of the files was written, in seconds since the epoch; null where there is none.
+  returned: success
+  type: float
+digest:
+  description: A digest of the files, C(watched.sha256) aside.
+  returned: success
+  type: str
 """
 
 import hashlib
 import os
 import re
-import stat
-import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _render
-
-SECRETS = "secrets.env"
-WATCHED = "watched.sha256"
-
-
-def read(path):
-    """Content and mode of a file, or two Nones."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as handle:
-            return handle.read(), stat.S_IMODE(os.fstat(handle.fileno()).st_mode)
-    except FileNotFoundError:
-        return None, None
-
-
-def digests(paths):
-    """What sha256sum prints for files, or None for no files."""
-    lines = []
-    for path in paths:
-        with open(path, "rb") as stream:
-            lines.append("{0}  {1}\n".format(hashlib.sha256(stream.read()).hexdigest(), path))
-    return "".join(lines) or None
-
-
-def shown(name, content):
-    """A file as a diff may show it: without the values of secrets."""
-    if name == SECRETS:
-        return "".join(name + "=********\n" for name in re.findall(r"(?m)^(\w+)=", content))
-    return re.sub(r"(?m)^(\w+)=(.+)$", lambda m: "{0}={1}".format(m.group(1), _render.masked(*m.groups())), content)
-
-
-def write(path, content, mode):
-    """Put a file in place as a whole: it is there with content and mode, or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix="." + os.path.basename(path))
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(content)
-            os.fchmod(stream.fileno(), mode)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.rename(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise
+from ansible_collections.ascend_ops.vllm.plugins.module_utils import _files, _render
 
 
 def main():
@@ -163,41 +126,35 @@ def main():
             content = _render.secrets_file(module.params["secrets"])
         except ValueError as error:
             module.fail_json(msg=str(error))
-        wanted.append(dict(name=SECRETS, content=content, mode="0600"))
+        wanted.append(dict(name=_files.SECRETS, content=content, mode="0600"))
     if module.params["watch"] is not None:
         try:
-            wanted.append(dict(name=WATCHED, content=digests(module.params["watch"]), mode="0644"))
+            wanted.append(dict(name=_files.WATCHED, content=_files.watched(module.params["watch"]), mode="0644"))
         except OSError as error:
             module.fail_json(
                 msg="cannot read {0}, which the service is to read: {1}.".format(error.filename, error.strerror)
             )
-    written = []
-    diff = []
     try:
-        if not module.check_mode and not os.path.isdir(directory):
-            os.makedirs(directory, 0o755)
-        for item in wanted:
-            path = os.path.join(directory, item["name"])
-            mode = int(item["mode"], 8) if item["content"] is not None else None
-            content, old_mode = read(path)
-            if content == item["content"] and old_mode == mode:
-                continue
-            written.append(item["name"])
-            before, after = (shown(item["name"], text or "") for text in (content, item["content"]))
-            diff.append(dict(before=before, after=after, before_header=path, after_header=path))
-            if module.check_mode:
-                continue
-            if item["content"] is None:
-                os.unlink(path)
-            else:
-                write(path, item["content"], mode)
+        written, diff = _files.put(directory, wanted, module.check_mode)
+        names = [item["name"] for item in wanted]
+        digests = {
+            item["name"]: _files.digest(item["name"], item["content"])
+            for item in wanted
+            if item["content"] is not None and item["name"] != _files.WATCHED
+        }
     except OSError as error:
         module.fail_json(
             msg="cannot write {0}: {1}. The role needs become, and room on the disk.".format(
                 error.filename or directory, error.strerror
             )
         )
-    module.exit_json(changed=bool(written), written=written, diff=diff)
+    module.exit_json(
+        changed=bool(written),
+        written=written,
+        diff=diff,
+        mtime=_files.newest(directory, names),
+        digest=hashlib.sha256(repr(sorted(digests.items())).encode("utf-8")).hexdigest(),
+    )
 
 
 if __name__ == "__main__":

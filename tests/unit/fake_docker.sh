@@ -25,7 +25,12 @@ become() {
 case $1 in
 image | container)
     if [ "$1 $2" = "image rm" ]; then
-        [ -e "$here/tags" ] || rm "$here/image.json"
+        if grep -qxF "$3" "$here/names" 2>/dev/null; then
+            grep -vxF "$3" "$here/names" > "$here/names.new"
+            mv "$here/names.new" "$here/names"
+        else
+            [ -e "$here/tags" ] || rm "$here/image.json"
+        fi
     else
         show "$1" "$3"
     fi
@@ -35,6 +40,13 @@ ps)
     *ancestor=*) cat "$here/users" 2>/dev/null ;;
     *label=*) cat "$here/others" 2>/dev/null ;;
     esac
+    exit 0
+    ;;
+tag)
+    echo "$3" >> "$here/names"
+    ;;
+images)
+    cat "$here/names" 2>/dev/null
     exit 0
     ;;
 version)

@@ -1,0 +1,84 @@
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Replicas one after the other: their order, what failed for whom, which generation they go back to, how it ended."""
+
+from __future__ import annotations
+
+from ansible_collections.ascend_ops.vllm.plugins.module_utils import _generation, _rolling
+
+
+def _told(hostvars, host, name):
+    """What a node registered under a name, or an empty mapping."""
+    return (hostvars[host].get(name) if host in hostvars else None) or {}
+
+
+def failed_steps(mates, hostvars):
+    """The nodes for which a step of the run failed so far, whether or not the run went on with them."""
+    return [
+        host
+        for host in mates
+        if any(
+            _told(hostvars, host, name).get("failed") or _told(hostvars, host, name).get("unreachable")
+            for name in _rolling.STEPS
+        )
+    ]
+
+
+def generation_group(mates, hostvars):
+    """The id of what the nodes of a replica have together after a deploy; see ``_generation.group_of``."""
+    return _generation.group_of(
+        [
+            {
+                "host": host,
+                "node": hostvars[host]["__vllm_recipe_node"],
+                "files": hostvars[host]["__vllm_service_files"]["digest"],
+                "image_id": (hostvars[host]["__npu_container_made"].get("container") or {}).get("image_id"),
+            }
+            for host in mates
+        ]
+    )
+
+
+def way_back(mates, hostvars, last=False):
+    """Which generation the nodes of a replica go back to; see ``_generation.way_back``."""
+    told = {host: _told(hostvars, host, "__vllm_service_seen") for host in mates}
+    return _generation.way_back({host: seen if "live" in seen else {} for host, seen in told.items()}, last)
+
+
+def with_restored(plan, mates, hostvars):
+    """The plan, with what the nodes of a replica ran at the time of the generation that they go back to."""
+    return _rolling.with_nodes(plan, {host: _told(hostvars, host, "__vllm_service_old").get("node") for host in mates})
+
+
+def rolling_text(plan, hostvars, verb):
+    """How each replica came out of a run; see ``_rolling.text``."""
+    done = {}
+    for node in plan["nodes"]:
+        told = _told(hostvars, node["host"], "__vllm_service_do")
+        asked = _told(hostvars, node["host"], "__vllm_service_asked")
+        back = _told(hostvars, node["host"], "__vllm_service_back")
+        done[node["host"]] = {"do": told, "asked": asked, "back": back}
+    return _rolling.text(plan, done, verb)
+
+
+class FilterModule:
+    """Filters of ascend_ops.vllm."""
+
+    def filters(self):
+        return {
+            "failed_steps": failed_steps,
+            "generation_group": generation_group,
+            "way_back": way_back,
+            "with_restored": with_restored,
+            "replica_order": _rolling.order,
+            "replica_batches": _rolling.batches,
+            "rolling_text": rolling_text,
+            "upgrade_failure": lambda plan, replica, hostvars, gone: _rolling.failure(
+                plan,
+                replica,
+                {node["host"]: _told(hostvars, node["host"], "__vllm_upgrade_failed") for node in plan["nodes"]},
+                {node["host"]: _told(hostvars, node["host"], "__vllm_upgrade_back") for node in plan["nodes"]},
+                gone,
+            ),
+        }
