@@ -34,10 +34,11 @@ class ActionModule(ActionBase):
                 "replica": {"type": "str", "required": True},
                 "timeout": {"type": "int", "required": True},
                 "spec": {"type": "dict", "required": True},
-                "started_at": {"type": "int", "default": 0},
+                "started_at": {"type": "float", "default": 0.0},
                 "url": {"type": "str", "default": ""},
                 "model": {"type": "str", "default": ""},
                 "api_key": {"type": "str", "default": "", "no_log": True},
+                "key_of": {"type": "str", "default": "", "no_log": False},
                 "ca_file": {"type": "str", "default": ""},
                 "engine": {"type": "str", "default": "docker"},
             }
@@ -47,7 +48,7 @@ class ActionModule(ActionBase):
             self._task._uuid, given["replica"].replace("/", "_")
         )
         name = given["spec"]["name"]
-        probe = {key: given[key] for key in ("started_at", "url", "model", "api_key", "ca_file", "engine")}
+        probe = {key: given[key] for key in ("started_at", "url", "model", "api_key", "key_of", "ca_file", "engine")}
         probe.update(name=name, seconds=SLICE, request_timeout=30)
         start = time.monotonic()
         shown = 0.0

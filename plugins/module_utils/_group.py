@@ -14,8 +14,9 @@ TOGETHER = 120
 def group_action(members, ready_timeout):
     """Decide what a deploy does with the containers of one replica.
 
-    :param members: one ``{"host", "container", "changed", "ready"}`` per node: the container's state or None, what
-        changed on the node in this run (a list of words), and whether the service answered (None where not asked).
+    :param members: one ``{"host", "container", "changed", "ready", "files_at"}`` per node: the container's state or None,
+        what changed on the node in this run (a list of words), whether the service answered (None where not asked), and
+        when the newest of its files was written (missing or None where not known).
     :param ready_timeout: seconds within which a replica that was started is to answer.
     :return: ``{"action", "reason"}``; *action* is ``start``, ``restart``, ``wait`` (it still starts, as one group) or
         ``keep``.
@@ -28,6 +29,10 @@ def group_action(members, ready_timeout):
         return {"action": "start", "reason": "nothing runs yet"}
     if changed:
         return {"action": "restart", "reason": "changed: " + "; ".join(changed)}
+    # A run was broken off after it wrote them.
+    stale = [member["host"] for member in running if newer_files(member)]
+    if stale:
+        return {"action": "restart", "reason": "its files are newer than what runs on " + ", ".join(stale)}
     down = [member["host"] for member in members if member not in running]
     if down:
         return {"action": "restart", "reason": "not running on " + ", ".join(down)}
@@ -39,3 +44,9 @@ def group_action(members, ready_timeout):
     if max(ages) > ready_timeout:
         return {"action": "restart", "reason": "it does not answer after {0} s".format(max(ages))}
     return {"action": "wait", "reason": "it is still starting"}
+
+
+def newer_files(member):
+    """Were files written after the container that reads them was started? Not where one of both is not known."""
+    started = member["container"].get("started_at")
+    return bool(started and member.get("files_at") and member["files_at"] > started)

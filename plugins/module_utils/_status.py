@@ -329,7 +329,7 @@ def _of_files(facts, deploy):
         newer = [
             item["path"]
             for item in facts["files"] + [facts["secrets"]]
-            if item["mtime"] and int(item["mtime"]) > container["started_at"]
+            if item["mtime"] and item["mtime"] > container["started_at"]
         ]
         if newer:
             seen = "written after the container was started, so that it runs something older: " + ", ".join(newer)

@@ -25,8 +25,8 @@ options:
     description:
       - When the container was started, in seconds since the epoch, as the module vllm_container returned it.
       - A container that was started anew since then counts as died.
-    type: int
-    default: 0
+    type: float
+    default: 0.0
   url:
     description: Where the API is served. Empty on a node that serves none.
     type: str
@@ -37,6 +37,10 @@ options:
     default: ""
   api_key:
     description: The key that the service wants, where it wants one.
+    type: str
+    default: ""
+  key_of:
+    description: Without O(api_key), the name of a container of this collection on the node, in whose C(secrets.env) the key is.
     type: str
     default: ""
   ca_file:
@@ -114,6 +118,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import Engine, EngineError
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._openai import Client
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._signatures import diagnose
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._supervise import api_key
 
 
 def is_dead(container, started_at):
@@ -162,10 +167,11 @@ def main():
     module = AnsibleModule(
         argument_spec=dict(
             name=dict(type="str", default=""),
-            started_at=dict(type="int", default=0),
+            started_at=dict(type="float", default=0.0),
             url=dict(type="str", default=""),
             model=dict(type="str", default=""),
             api_key=dict(type="str", default="", no_log=True),
+            key_of=dict(type="str", default="", no_log=False),
             ca_file=dict(type="str", default=""),
             checks=dict(
                 type="list", elements="str", default=["models", "chat"], choices=["models", "chat", "tool_call"]
@@ -181,6 +187,10 @@ def main():
         module.fail_json(
             msg="url is '{0}' and model is '{1}'; wanted both, or neither.".format(params["url"], params["model"])
         )
+    if params["key_of"] and not params["api_key"]:
+        params["api_key"] = api_key(params["key_of"])
+        if params["api_key"]:
+            module.no_log_values.add(params["api_key"])
     client = (
         Client(params["url"], params["model"], params["request_timeout"], params["api_key"], params["ca_file"])
         if params["url"]

@@ -31,8 +31,8 @@ options:
     required: true
   started_at:
     description: When it was started, in seconds since the epoch; started anew since then counts as died.
-    type: int
-    default: 0
+    type: float
+    default: 0.0
   url:
     description: Where this node serves the API. Empty on a node that serves none.
     type: str
@@ -43,6 +43,10 @@ options:
     default: ""
   api_key:
     description: The key that the service wants, where it wants one.
+    type: str
+    default: ""
+  key_of:
+    description: Without O(api_key), the name of a container of this collection on the node, in whose C(secrets.env) the key is.
     type: str
     default: ""
   ca_file:

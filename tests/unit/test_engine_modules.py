@@ -23,7 +23,7 @@ RUNNER = (
 )
 IMAGE = "quay.io/ascend/vllm-ascend:v0.20.2rc1-a3"
 IMAGE_ID = json.loads((HERE / "fixtures/docker/image.json").read_text())[0]["Id"]
-STARTED = calendar.timegm((2026, 11, 25, 0, 22, 21))
+STARTED = calendar.timegm((2026, 11, 25, 0, 22, 21)) + 0.800158
 DOWN = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
 
 

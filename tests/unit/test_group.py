@@ -72,6 +72,25 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize(
+    "started_at, files_at, action",
+    [
+        (100.25, 100.5, "restart"),
+        (100.5, 100.25, "keep"),
+        (100.5, 100.5, "keep"),
+        (100.5, None, "keep"),
+        (None, 100.5, "keep"),
+    ],
+)
+def test_files_that_were_written_after_the_start_are_not_what_runs(started_at, files_at, action):
+    members = pair(UP)
+    members[1]["container"]["started_at"] = started_at
+    members[1]["files_at"] = files_at
+    assert group_action(members, 3600)["action"] == action
+    if action == "restart":
+        assert group_action(members, 3600)["reason"] == "its files are newer than what runs on n2"
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_group_action(case):
     members, action, reason = CASES[case]
