@@ -14,8 +14,8 @@ import shutil
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils import _render
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import LABEL_SERVICE, EngineError
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._generation import RECORDS, kept_images
 
-RECORDS = "/var/lib/ascend-vllm"
 STATE = "/run/ascend-vllm"
 
 
@@ -49,7 +49,12 @@ class Teardown(object):
         images = self._images(found)
         if found is not None:
             self._remove_container(stop_timeout)
+        kept = kept_images(self.engine, self.name) if "files" not in self.keep else []
         self._files()
+        for image in kept:  # names that only the records have
+            if not self.check:
+                self.engine.call(["image", "rm", image], 300, check=False)
+            self.removed.append("image name {0}".format(image))
         for image_id in {self._image(name) for name in images} - {None}:
             still = self.engine.inspect("image", image_id)
             if still is not None and not self.check:  # names that this collection did not give

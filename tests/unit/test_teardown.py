@@ -6,6 +6,7 @@ import json
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import Engine, EngineError
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._generation import kept_image
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._teardown import Teardown, row, text
 from test_engine_modules import IMAGE, Docker, run_module
 from test_plan import a3
@@ -54,7 +55,7 @@ def test_all_goes_but_the_image(docker):
     assert not (docker.folder / "container.json").exists() and there(docker) == []
     assert (docker.folder / "etc/ascend-vllm/host-tuning.sh").exists()  # others keep files there
     assert not (docker.folder / "var/lib/ascend-vllm").exists()
-    assert [call.split()[0] for call in docker.calls() if call[0] != "p"] == ["stop", "rm"]
+    assert [call.split()[0] for call in docker.calls() if not call.startswith(("ps", "images"))] == ["stop", "rm"]
     assert (docker.folder / "image.json").exists()
     again = torn(docker)
     assert again["removed"] == []
@@ -154,3 +155,14 @@ def test_text():
         "n2",
         "  failed    see above; mend it, and run the teardown again",
     ]
+
+
+@pytest.mark.parametrize("keep, goes", [(["image"], True), ([], True), (["files"], False)])
+def test_names_that_kept_images_for_generations_go_with_the_records(keep, goes, docker):
+    name = kept_image(NAME) + ":0123"
+    docker.put("names", name + "\n")
+    assert "image name " + name in torn(docker, keep=["image"], check=True)["removed"]
+    assert (docker.folder / "names").read_text() == name + "\n"
+    seen = torn(docker, keep=keep)
+    assert ("image name " + name in seen["removed"]) is goes
+    assert (docker.folder / "names").read_text() == ("" if goes else name + "\n")
