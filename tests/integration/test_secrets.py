@@ -357,8 +357,12 @@ def registry(tmp_path_factory):
 def have_image(registry, tmp_path, vault):
     """A function that lets the node have the private image, as the role npu_container does."""
     role = ROOT / "roles" / "npu_container"
-    task = yaml.safe_load((role / "tasks" / "main.yml").read_text())[0]
-    assert "ascend_ops.vllm.vllm_image" in task
+    (task,) = [
+        task
+        for path in (role / "tasks").glob("*.yml")
+        for task in yaml.safe_load(path.read_text())
+        if "ascend_ops.vllm.vllm_image" in task
+    ]
     variables = {
         **yaml.safe_load((role / "defaults" / "main.yml").read_text()),
         "__vllm_recipe_node": {"container": {"image": registry}},
