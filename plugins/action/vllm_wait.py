@@ -11,6 +11,7 @@ the workers of one run of Ansible share, so that nobody waits for a group that c
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -52,6 +53,7 @@ class ActionModule(ActionBase):
         probe.update(name=name, seconds=SLICE, request_timeout=30)
         start = time.monotonic()
         shown = 0.0
+        run = os.getppid()
         while True:
             if news.exists():
                 word = json.loads(news.read_text())
@@ -62,6 +64,10 @@ class ActionModule(ActionBase):
             if seen.get("failed") or seen.get("unreachable"):
                 result.update(seen)
                 self._tell(news, host, "failed", seen.get("msg", "the node could not be asked"))
+                return result
+            if os.getppid() != run:
+                # Its run was killed. What happens to the container now is the work of another one.
+                result.update(failed=True, msg="{0}: the run was broken off.".format(host))
                 return result
             waited = time.monotonic() - start
             if seen["state"] == "dead":
