@@ -33,6 +33,7 @@ unit: dev-tools
 molecule: dev-tools
 	molecule test --scenario-name tuning
 	molecule test --scenario-name a3
+	molecule test --scenario-name upgrade
 	$(LAB) down --hardware a2
 	KEEP_NODES=yes molecule test --scenario-name a2    # the failure cases go on with its nodes
 

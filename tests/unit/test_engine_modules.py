@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import Engine, EngineError, explain
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import Engine, EngineError, epoch, explain
 from test_plan import a3
 
 HERE = Path(__file__).parent
@@ -380,3 +380,20 @@ def test_an_engine_that_cannot_be_asked_is_no_missing_image(said, docker):
 )
 def test_what_an_engine_says_is_explained(said, advice):
     assert explain(said, "docker", ["start", "c"]).startswith(advice)
+
+
+@pytest.mark.parametrize(
+    "text, seconds",
+    [
+        ("2026-11-25T00:22:21.5Z", 0.5),
+        ("2026-11-25T00:22:21Z", 0),
+        ("2026-11-25T02:22:21.25+02:00", 0.25),
+        ("2026-11-24T23:52:21.25-00:30", 0.25),
+        ("0001-01-01T00:00:00Z", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_times_of_the_engine_keep_their_fractions(text, seconds):
+    base = calendar.timegm((2026, 11, 25, 0, 22, 21))
+    assert epoch(text) == (None if seconds is None else base + seconds)

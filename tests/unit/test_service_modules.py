@@ -265,6 +265,21 @@ def test_a_secret_by_its_name_is_not_in_a_diff_of_other_files(tmp_path):
     assert files(tmp_path, given, diff=True)["diff"][0]["after"] == "A_TOKEN=********\nMAX_TOKENS=7\n"
 
 
+def test_files_tell_when_the_newest_was_written_and_what_is_in_them(tmp_path):
+    first = files(tmp_path)
+    assert first["mtime"] == max(path.stat().st_mtime for path in tmp_path.iterdir())
+    again = files(tmp_path)
+    assert (again["mtime"], again["digest"]) == (first["mtime"], first["digest"])
+    secret = files(tmp_path, secrets={"VLLM_API_KEY": "canary"})
+    assert secret["digest"] != first["digest"] and secret["mtime"] > first["mtime"]
+    assert files(tmp_path, secrets={"VLLM_API_KEY": "other"})["digest"] not in (secret["digest"], first["digest"])
+    before = (tmp_path / "secrets.env").stat().st_mtime
+    gone = files(tmp_path, secrets={})
+    assert gone["digest"] == first["digest"] and gone["mtime"] > before  # also what was removed is seen by its time
+    assert files(tmp_path, secrets={})["mtime"] == gone["mtime"]
+    assert files(tmp_path / "none", check=True)["mtime"] is None
+
+
 def test_another_content_of_a_watched_file_is_a_change(tmp_path):
     pem = tmp_path / "cert.pem"
     pem.write_text("one")
