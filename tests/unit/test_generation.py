@@ -1,6 +1,7 @@
 """What is kept of a proven service, and the way back to it: with a stand-in for docker, in a folder of the test."""
 
 import copy
+import hashlib
 import json
 import os
 
@@ -82,6 +83,8 @@ def test_what_was_proven_is_kept_for_root_alone(docker, tmp_path):
     deployed = json.loads(record_file.read_text())
     assert _status.known_record(deployed) == deployed and deployed["previous"] is None
     assert deployed["current"]["id"] == identity and deployed["current"]["image_id"] == IMAGE_ID
+    plain = hashlib.sha256(b"VLLM_API_KEY='canary'\n").hexdigest()  # others could try secrets against it
+    assert plain not in (place / "generation.json").read_text()
     assert "canary" not in record_file.read_text() + (place / "generation.json").read_text()
     assert kept(docker) == ([identity], [identity])
     assert docker.calls() == [
@@ -138,11 +141,15 @@ def test_what_a_broken_off_run_left_goes(docker, tmp_path):
 
 
 def test_a_damaged_generation_is_recorded_anew(docker, tmp_path):
+    write(tmp_path, "launch.sh", "zero\n")
+    before, _changed = record(docker)
+    write(tmp_path, "launch.sh", "one\n")
     identity, _changed = record(docker)
     place = tmp_path / "var/lib/ascend-vllm" / NAME / "generations" / identity
     (place / "service.env").write_text("B=2\n")
     assert record(docker) == (identity, True)
     assert (place / "service.env").read_text() == "A=1\n"
+    assert generations(docker).deployed()["previous"]["id"] == before
 
 
 def test_check_mode_keeps_nothing_and_shows_it(docker):
