@@ -154,8 +154,8 @@ def container_state(found, name):
     """The state of a container, from what the engine says of it.
 
     ``{"id", "name", "image_id", "labels", "status", "running", "exit_code", "oom_killed", "error", "started_at",
-    "age", "restart_count", "pid"}``; ``started_at`` in seconds since the epoch, ``age`` in seconds by the node's
-    own clock.
+    "age", "restart_count", "pid"}``; ``started_at`` in seconds since the epoch with their fractions, ``age`` in whole
+    seconds by the node's own clock.
     """
     state = found["State"]
     started = epoch(state.get("StartedAt"))
@@ -170,7 +170,7 @@ def container_state(found, name):
         "oom_killed": bool(state.get("OOMKilled")),
         "error": state.get("Error") or "",
         "started_at": started,
-        "age": None if started is None else int(time.time()) - started,
+        "age": None if started is None else int(time.time() - started),
         "restart_count": found.get("RestartCount", 0),
         "pid": state.get("Pid") or 0,
     }
@@ -178,12 +178,13 @@ def container_state(found, name):
 
 def epoch(text):
     """Seconds since the epoch of a time as the engine prints it (UTC), or None for a time that never was."""
-    match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)[.\d]*(?:([+-])(\d\d):(\d\d))?", text or "")
+    match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(?:([+-])(\d\d):(\d\d))?", text or "")
     if not match or match.group(1).startswith("0001"):
         return None
     seconds = calendar.timegm(time.strptime(match.group(1), "%Y-%m-%dT%H:%M:%S"))
-    offset = int(match.group(3) or 0) * 3600 + int(match.group(4) or 0) * 60
-    return seconds + offset if match.group(2) == "-" else seconds - offset
+    seconds += float(match.group(2) or 0)
+    offset = int(match.group(4) or 0) * 3600 + int(match.group(5) or 0) * 60
+    return seconds + offset if match.group(3) == "-" else seconds - offset
 
 
 def explain(output, executable, arguments):
