@@ -51,6 +51,11 @@ def with_restored(plan, mates, hostvars):
     return _rolling.with_nodes(plan, {host: _told(hostvars, host, "__vllm_service_old").get("node") for host in mates})
 
 
+def upgrade_failed(mates, hostvars):
+    """Did the upgrade fail on any node of a replica? Then it failed for all of them."""
+    return any(_told(hostvars, host, "__vllm_upgrade_failed") for host in mates)
+
+
 def rolling_text(plan, hostvars, verb):
     """How each replica came out of a run; see ``_rolling.text``."""
     done = {}
@@ -74,6 +79,7 @@ class FilterModule:
             "replica_order": _rolling.order,
             "replica_batches": _rolling.batches,
             "rolling_text": rolling_text,
+            "upgrade_failed": upgrade_failed,
             "upgrade_failure": lambda plan, replica, hostvars, gone: _rolling.failure(
                 plan,
                 replica,

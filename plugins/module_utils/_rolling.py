@@ -19,6 +19,7 @@ STEPS = (
     "__vllm_service_waited",
     "__vllm_service_proof",
     "__vllm_service_recorded",
+    "__vllm_service_watched",
 )
 # How a message begins that only follows from another node's.
 _ECHO = ("stopped waiting, since", "earlier in this run; a replica is changed")
