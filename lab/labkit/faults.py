@@ -168,6 +168,12 @@ FAULTS = {
         "if [ -e /var/lib/ascend-lab/shard.good ]; then mv /var/lib/ascend-lab/shard.good "
         "$weights/model-00002-of-00002.safetensors; fi",
     ),
+    "cut-off": Fault(
+        "nothing passes between the node and other nodes (their whole addresses); the controller still reaches it",
+        "10.213.0.11,10.213.0.12",
+        "iptables -I INPUT -s $1 -j DROP; iptables -I OUTPUT -d $1 -j DROP",
+        "iptables -D INPUT -s $1 -j DROP; iptables -D OUTPUT -d $1 -j DROP",
+    ),
     "engine-down": Fault(
         "the node's Docker engine is stopped",
         "",

@@ -21,6 +21,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils import (
     _preflight,
     _render,
     _report,
+    _supervision,
 )
 
 ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
@@ -178,6 +179,7 @@ class FilterModule:
             "saved_facts": saved_facts,
             "peers": _facts_peers.peers_for,
             "group_action": _group.group_action,
+            "supervision": _supervision.settings_for,
             "secrets_given": secrets_given,
             "unknown_inputs": lambda variables: _inputs.unknown_inputs(variables, known_inputs()),
             "target_groups": _inputs.target_groups,

@@ -139,6 +139,11 @@ class Engine(object):
         codes = output.split()
         return int(codes[-1]) if rc == 0 and codes and codes[-1].isdigit() else None
 
+    def pids(self, name):
+        """The node's numbers of the processes that run in a container."""
+        rc, output = self.call(["top", name, "-eo", "pid"], check=False)
+        return [int(word) for word in output.split() if word.isdigit()] if rc == 0 else []
+
     def names(self):
         """Name to id of every container."""
         output = self.call(["ps", "--all", "--no-trunc", "--format", "{{.Names}} {{.ID}}"])[1]

@@ -67,22 +67,36 @@ class Client(object):
         self.ca_file = ca_file
         self.refused = False
 
-    def _request(self, path, body=None):
-        """``(status, data, error)``; status 0 where there was no answer."""
+    def _headers(self):
         headers = {"Content-Type": "application/json"}
         if self.api_key:
             headers["Authorization"] = "Bearer " + self.api_key
-        data = None if body is None else json.dumps(body).encode("utf-8")
+        return headers
+
+    def _opener(self):
         # The node's own proxy settings are for the internet, not for its own service.
         handlers = [ProxyHandler({})]
         if self.url.startswith("https:"):
-            try:
-                handlers.append(HTTPSHandler(context=trust(self.ca_file)))
-            except (OSError, ValueError) as error:
-                return 0, None, "cannot verify with {0}: {1}".format(self.ca_file, error)
-        opener = build_opener(*handlers)
+            handlers.append(HTTPSHandler(context=trust(self.ca_file)))
+        return build_opener(*handlers)
+
+    def text(self, path, timeout):
+        """What a path answers, as text; empty where it does not answer."""
         try:
-            answer = opener.open(Request(self.url + path, data, headers), timeout=self.timeout)
+            answer = self._opener().open(Request(self.url + path, None, self._headers()), timeout=timeout)
+            return answer.read().decode("utf-8", "replace")
+        except (OSError, HTTPException, ValueError):
+            return ""
+
+    def _request(self, path, body=None):
+        """``(status, data, error)``; status 0 where there was no answer."""
+        try:
+            opener = self._opener()
+        except (OSError, ValueError) as error:
+            return 0, None, "cannot verify with {0}: {1}".format(self.ca_file, error)
+        data = None if body is None else json.dumps(body).encode("utf-8")
+        try:
+            answer = opener.open(Request(self.url + path, data, self._headers()), timeout=self.timeout)
             text = answer.read().decode("utf-8", "replace")
             return answer.getcode(), json.loads(text), ""
         except HTTPError as error:

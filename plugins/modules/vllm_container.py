@@ -64,13 +64,13 @@ actions:
   returned: success
   type: list
   elements: str
-  sample: [removed, created]
+  sample: [held, stopped, removed, created]
 """
 
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _render
+from ansible_collections.ascend_ops.vllm.plugins.module_utils import _render, _supervision
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import (
     LABEL_SERVICE,
     LABEL_SPEC,
@@ -105,8 +105,16 @@ class Container(object):
         if not self.module.check_mode:
             self.engine.call(arguments, timeout)
 
+    def hold(self):
+        """Have nobody start the container while it is changed."""
+        if "held" not in self.actions and any(_supervision.timer_is(self.name)):
+            self.actions.append("held")
+            if not self.module.check_mode:
+                _supervision.hold(self.name)
+
     def stop(self):
         """Stop the container, and with it all that runs in it."""
+        self.hold()
         if self.before is not None and self.before["status"] in ("running", "restarting", "paused"):
             seconds = self.module.params["stop_timeout"]
             self.do("stopped", ["stop", "--time", str(seconds), self.name], seconds + 60)
@@ -135,6 +143,7 @@ class Container(object):
         command = _render.create_argv(self.spec, mounts, labels)
         if self.before is not None and image and self.before["labels"].get(LABEL_SPEC) == digest:
             return command
+        self.hold()
         self.remove()
         if not self.module.check_mode:
             for mount in mounts:
@@ -175,7 +184,7 @@ def main():
             if module.check_mode or not container.actions
             else container.engine.container(container.name)
         )
-    except EngineError as error:
+    except (EngineError, _supervision.SystemdError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg="cannot make {0}: {1}.".format(error.filename, error.strerror))

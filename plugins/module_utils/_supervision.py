@@ -1,0 +1,132 @@
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is laid on a node to have its service watched: units, settings, and the code of ``_supervise``."""
+
+from __future__ import absolute_import, annotations, division, print_function
+
+__metaclass__ = type
+
+import importlib.util
+import json
+
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._run import run
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._supervise import CONFIG_DIR
+
+CODE_DIR = "/usr/local/lib/ascend-vllm"
+UNIT_DIR = "/etc/systemd/system"
+PACKAGE = "ansible_collections.ascend_ops.vllm.plugins.module_utils."
+# _supervise and all that it imports of this collection.
+PARTS = ("_supervise", "_engine", "_openai", "_redact", "_render", "_run")
+
+_SERVICE = """\
+[Unit]
+Description=ascend_ops.vllm: one look at the service {name}
+Documentation=file:/run/ascend-vllm/{name}/state.json
+
+[Service]
+Type=oneshot
+Environment=PYTHONPATH={code} PYTHONDONTWRITEBYTECODE=1
+ExecStart={python} -m {package}_supervise {name}
+TimeoutStartSec={timeout}
+# Not a line for each look, only for what is found and done.
+LogLevelMax=notice
+"""
+_TIMER = """\
+[Unit]
+Description=ascend_ops.vllm: watch the service {name}
+
+[Timer]
+OnActiveSec=1
+OnUnitInactiveSec={interval}
+AccuracySec=1
+
+[Install]
+WantedBy=timers.target
+"""
+
+
+class SystemdError(Exception):
+    """systemd refused, or is not there."""
+
+
+def systemctl(*arguments):
+    """Run systemctl; raise SystemdError when it refuses."""
+    rc, output, unused = run(["systemctl"] + list(arguments), 120)
+    if rc != 0:
+        raise SystemdError(
+            "'systemctl {0}' failed on the node: {1}. Supervision needs systemd; without it set "
+            "vllm_service_supervised to false.".format(" ".join(arguments), " ".join(output.split())[-300:])
+        )
+
+
+def timer_is(name):
+    """``(active, enabled)``: does the timer of a service run, and does it start at boot?"""
+    words = [
+        run(["systemctl", question, "ascend-vllm@{0}.timer".format(name)], 30)[1].strip()
+        for question in ("is-active", "is-enabled")
+    ]
+    return words[0] == "active", words[1] == "enabled"
+
+
+def hold(name):
+    """Stop timer and a look that is under way, so that the service can be changed; it stays off after a reboot, too."""
+    systemctl("disable", "--now", "ascend-vllm@{0}.timer".format(name))
+    systemctl("stop", "ascend-vllm@{0}.service".format(name))
+
+
+def settings_for(plan, host, given):
+    """The settings of the supervisor on one node.
+
+    :param plan: the whole plan.
+    :param given: ``engine``, ``ready_timeout``, ``stop_timeout``, ``interval``, ``probe_timeout``, ``probe_failures``,
+        ``restart_limit``, ``stable_after``; times in seconds.
+    """
+    node = next(node for node in plan["nodes"] if node["host"] == host)
+    primary = next(
+        other for other in plan["nodes"] if other["replica"] == node["replica"] and other["role"] != "secondary"
+    )
+    # A service that listens on one address only is reached there.
+    return dict(
+        given,
+        name=node["container"]["name"],
+        role=node["role"],
+        url=primary["service"]["url"],
+        model=primary["service"]["model"],
+        ca_file=primary["service"].get("ca_file") or "",
+        primary={
+            "address": primary["address"],
+            "api": primary["ports"].get("api"),
+            "rpc": primary["ports"].get("rpc"),
+        },
+    )
+
+
+def settings_file(name, settings):
+    """Path and content of the settings."""
+    return {"{0}/{1}/supervise.json".format(CONFIG_DIR, name): json.dumps(settings, indent=1, sort_keys=True) + "\n"}
+
+
+def units(name, settings, python):
+    """Paths and contents of timer and service."""
+    # One look: asking for the counters twice and for a token once, and at worst a restart of the container.
+    timeout = settings.get("probe_timeout", 0) + settings.get("stop_timeout", 0) + 300
+    return {
+        "{0}/ascend-vllm@{1}.service".format(UNIT_DIR, name): _SERVICE.format(
+            name=name, code=CODE_DIR, python=python, package=PACKAGE, timeout=timeout
+        ),
+        "{0}/ascend-vllm@{1}.timer".format(UNIT_DIR, name): _TIMER.format(
+            name=name, interval=settings.get("interval", 0)
+        ),
+    }
+
+
+def code():
+    """Paths and contents of the code, from where this very module was loaded (a folder, or Ansible's archive)."""
+    files = {}
+    for part in PARTS:
+        spec = importlib.util.find_spec(PACKAGE + part)
+        files["{0}/{1}/{2}.py".format(CODE_DIR, PACKAGE[:-1].replace(".", "/"), part)] = spec.loader.get_source(
+            PACKAGE + part
+        )
+    return files
