@@ -1,0 +1,139 @@
+"""Deaths of a running replica on two A2 nodes: each time tokens come back, and nobody did anything.
+
+The time from the fault to the first good token is printed, and written to ``recovery.json`` in molecule's ephemeral
+directory. vLLM is real, on CPU; its start takes most of the time.
+"""
+
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+URL = "http://10.213.0.11:20004"
+PRIMARY, SECONDARY = 11, 12
+NAME = "minimax2_5"
+LIMIT = 420
+RESULTS = Path(os.environ.get("MOLECULE_EPHEMERAL_DIRECTORY", "/tmp")) / "recovery.json"
+
+
+def answers(timeout=8):
+    """Does the service yield a token?"""
+    body = {"model": "minimax25", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
+    request = urllib.request.Request(
+        URL + "/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=timeout) as answer:
+            return json.load(answer)["usage"]["completion_tokens"] > 0
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def started(node):
+    return node.check_output("docker inspect --format '{{.State.StartedAt}}' %s", NAME)
+
+
+def state(node):
+    return json.loads(node.check_output("cat /run/ascend-vllm/%s/state.json", NAME))
+
+
+def until(what, limit=LIMIT):
+    """Seconds until something is so."""
+    begin = time.monotonic()
+    while not what():
+        assert time.monotonic() - begin < limit, f"not within {limit} s"
+        time.sleep(1)
+    return time.monotonic() - begin
+
+
+def kill(pattern, signal="KILL"):
+    """A command that signals the processes of the container whose title matches; it must find one."""
+    return f"pkill -{signal} --full '{pattern}'"
+
+
+def lab(*words):
+    return " ".join([os.environ["LAB"], *words])
+
+
+# name: node, command on it (or on this machine, for None), what mends it after some seconds
+FAULTS = {
+    "primary's API process killed": (PRIMARY, kill("[v]llm serve"), None),
+    "primary's engine killed": (PRIMARY, kill("VLLM::EngineCor[e]"), None),
+    "secondary killed": (SECONDARY, kill("[v]llm serve"), None),
+    "secondary's engine killed": (SECONDARY, kill("VLLM::EngineCor[e]"), None),
+    "primary's container stopped by hand": (PRIMARY, f"docker stop --time 5 {NAME}", None),
+    "secondary's container stopped by hand": (SECONDARY, f"docker stop --time 5 {NAME}", None),
+    "primary's engine hung": (PRIMARY, kill("VLLM::EngineCor[e]", "STOP"), None),
+    "secondary's engine hung": (SECONDARY, kill("VLLM::EngineCor[e]", "STOP"), None),
+    "primary rebooted": (None, lab("reboot", "a2-node1"), None),
+    "secondary rebooted": (None, lab("reboot", "a2-node2"), None),
+    "network cut for 40 s": (None, lab("break", "a2-node2", "cut-off", "10.213.0.11"), (40, lab("mend", "a2-node2"))),
+    "no room on the state's disk": (
+        PRIMARY,
+        "mount -t tmpfs -o size=4k full /var/lib/ascend-vllm && (cat /dev/zero > /var/lib/ascend-vllm/full || true) && "
+        + kill("VLLM::EngineCor[e]"),
+        (40, "umount"),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def results():
+    times = {}
+    yield times
+    RESULTS.write_text(json.dumps(times, indent=1) + "\n")
+    print("\nseconds from the fault to the first good token:")
+    for name, seconds in times.items():
+        print(f"  {seconds:6.1f}  {name}")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_group_comes_back(fault, node, host, results):
+    where, command, mend = FAULTS[fault]
+    until(answers)
+    before = {number: started(node(number)) for number in (PRIMARY, SECONDARY)}
+    begin = time.monotonic()
+    (node(where) if where else host).check_output(command)
+    if mend:
+        time.sleep(mend[0])
+        if mend[1] == "umount":
+            node(where).check_output("umount /var/lib/ascend-vllm")
+        else:
+            host.check_output(mend[1])
+    # Death, detection and a new group: until a token comes from containers that were started after the fault, or the
+    # old ones answer again.
+    time.sleep(3)
+    until(lambda: answers() and state(node(PRIMARY))["state"] == "serving")
+    results[fault] = round(time.monotonic() - begin, 1)
+    # It stays: nothing restarts a group that serves.
+    after = {number: started(node(number)) for number in (PRIMARY, SECONDARY)}
+    time.sleep(20)
+    assert answers()
+    assert {number: started(node(number)) for number in (PRIMARY, SECONDARY)} == after, "restarted while it served"
+    if "cut" not in fault:
+        assert after != before, "no container was started anew: was there a fault at all?"
+    assert state(node(SECONDARY))["state"] == "joined"
+
+
+def test_a_group_that_cannot_be_mended_is_given_up(node):
+    """An operator can read that, and why; a container started by hand is a new chance."""
+    settings = f"/etc/ascend-vllm/{NAME}/supervise.json"
+    launch = f"/etc/ascend-vllm/{NAME}/launch.sh"
+    primary = node(PRIMARY)
+    primary.check_output(
+        f'cp -p {settings} /run/kept.json && sed -i \'s/"restart_limit": 5/"restart_limit": 1/\' {settings} && '
+        f"cp -p {launch} /run/kept.sh && sed -i 's/^exec vllm.*/exit 3/' {launch} && sed -i '/^exit 3/q' {launch} && docker kill {NAME}"
+    )
+    try:
+        until(lambda: state(primary)["state"] == "gave-up", 180)
+        assert "exit code 3" in state(primary)["reason"]
+        assert primary.check_output("docker inspect --format '{{.State.Running}}' %s", NAME) == "false"
+    finally:
+        primary.check_output(f"cp -p /run/kept.json {settings} && cp -p /run/kept.sh {launch}")
+    primary.check_output(f"docker start {NAME}")
+    until(answers)
+    until(lambda: state(primary)["state"] == "serving", 60)
