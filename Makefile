@@ -35,7 +35,9 @@ molecule: dev-tools
 	molecule test --scenario-name a3
 	molecule test --scenario-name upgrade
 	$(LAB) down --hardware a2
-	KEEP_NODES=yes molecule test --scenario-name a2    # the failure cases go on with its nodes
+	KEEP_NODES=yes molecule test --scenario-name a2          # recovery, teardown and the failure cases go on with its nodes
+	KEEP_NODES=yes molecule test --scenario-name recovery
+	KEEP_NODES=yes molecule test --scenario-name teardown
 
 failures: dev-tools
 	pytest -q -x tests/integration

@@ -33,6 +33,8 @@ NODE_TESTS = [
     "group",
     "openai",
     "facts_peers",
+    "redact",
+    "supervise",
 ]
 
 

@@ -239,7 +239,9 @@ def test_a_state_of_another_version_or_a_broken_one_is_no_end(tmp_path):
 
 
 def test_own_connections_are_told_from_those_of_others():
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(5)
     port = listener.getsockname()[1]
     client = socket.create_connection(("127.0.0.1", port))
     try:
