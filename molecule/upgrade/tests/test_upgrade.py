@@ -42,11 +42,11 @@ def playbook(name, *arguments):
 
 @pytest.fixture(scope="module")
 def replicas(tmp_path_factory):
-    """``{host: url}`` of the two replicas, in their order."""
+    """``{host: {"url", "model"}}`` of the two replicas, in their order."""
     path = tmp_path_factory.mktemp("plan") / "plan.json"
     rc, output, _changed, _seconds = playbook("plan.yml", "-e", f"vllm_plan_file={path}")
     assert rc == 0, output
-    found = {node["host"]: node["service"]["url"] for node in json.loads(path.read_text())}
+    found = {node["host"]: node["service"] for node in json.loads(path.read_text())}
     assert len(found) == 2
     return found
 
@@ -59,9 +59,12 @@ def durations():
     RESULTS.write_text(json.dumps(taken, indent=1) + "\n")
 
 
-def ask(url, model="minimax25"):
-    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2})
-    request = urllib.request.Request(url + "/v1/chat/completions", body.encode(), {"Content-Type": "application/json"})
+def ask(service):
+    """Does it yield tokens?"""
+    body = json.dumps({"model": service["model"], "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2})
+    request = urllib.request.Request(
+        service["url"] + "/v1/chat/completions", body.encode(), {"Content-Type": "application/json"}
+    )
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
             return json.load(answer)["usage"]["completion_tokens"] > 0
@@ -72,13 +75,13 @@ def ask(url, model="minimax25"):
 class Watch(threading.Thread):
     """Asks all replicas over and over; ``seen`` is one mapping of replica to answer per round."""
 
-    def __init__(self, urls):
+    def __init__(self, services):
         super().__init__(daemon=True)
-        self.urls, self.seen, self.ended = urls, [], threading.Event()
+        self.services, self.seen, self.ended = services, [], threading.Event()
 
     def run(self):
         while not self.ended.is_set():
-            self.seen.append({host: ask(url) for host, url in self.urls.items()})
+            self.seen.append({host: ask(service) for host, service in self.services.items()})
             time.sleep(1)
 
     def __enter__(self):
@@ -161,7 +164,7 @@ def test_a_rollback_takes_both_back_and_a_second_one_returns(replicas, durations
     rc, output, _changed, durations["rollback"] = playbook("rollback.yml")
     assert rc == 0, output
     assert [value for _started, value in states(replicas).values()] == ["24", "24"]
-    assert all(ask(url) for url in replicas.values())
+    assert all(ask(service) for service in replicas.values())
     rc, output, _changed, _seconds = playbook("rollback.yml")
     assert rc == 0, output
     assert [value for _started, value in states(replicas).values()] == ["28", "28"]
@@ -182,7 +185,7 @@ def test_check_mode_changes_nothing(name, replicas):
     before = states(replicas)
     rc, output, _changed, _seconds = playbook(name, "--check", "-e", variables(**{"max-num-seqs": 30}))
     assert rc == 0, output
-    assert states(replicas) == before and all(ask(url) for url in replicas.values())
+    assert states(replicas) == before and all(ask(service) for service in replicas.values())
 
 
 def test_a_restart_goes_through_the_replicas_one_after_the_other(replicas, durations):
