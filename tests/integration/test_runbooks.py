@@ -58,6 +58,13 @@ def is_read(name, arguments):
 SAFE = [text for text, command in TEXTS.items() if is_read(*command)]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def as_deployed():
+    """Whatever other tests left: the service is deployed, and answers."""
+    run = playbook("deploy_a2.yml")
+    assert run.rc == 0, run.output
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("runbooks")
@@ -87,7 +94,8 @@ def test_a_command_that_changes_no_service_works_as_written(text, folder):
     before = look()
     run = playbook(name, *arguments)
     assert look() == before, run.output
-    assert "Traceback" not in run.output
+    if name != "logs.yml":  # vLLM's own are in the logs
+        assert "Traceback" not in run.output
     if run.rc != 0:
         assert REFUSED.get(text) and re.search(REFUSED[text], run.words), run.output
     elif "--check" not in arguments:
