@@ -49,4 +49,5 @@ def group_action(members, ready_timeout):
 def newer_files(member):
     """Were files written after the container that reads them was started? Not where one of both is not known."""
     started = member["container"].get("started_at")
-    return bool(started and member.get("files_at") and member["files_at"] > started)
+    # A time comes as text from older Ansible.
+    return bool(started and member.get("files_at") and float(member["files_at"]) > started)

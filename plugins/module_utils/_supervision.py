@@ -86,9 +86,10 @@ def settings_for(plan, host, given):
     primary = next(
         other for other in plan["nodes"] if other["replica"] == node["replica"] and other["role"] != "secondary"
     )
-    # A service that listens on one address only is reached there.
+    numbers = {name: int(value) for name, value in given.items() if name != "engine"}  # as text from older Ansible
     return dict(
-        given,
+        numbers,
+        engine=given["engine"],
         name=node["container"]["name"],
         role=node["role"],
         url=primary["service"]["url"],

@@ -336,6 +336,6 @@ def test_settings_name_the_primary_of_the_own_replica():
             node("d", "secondary", "y", "192.0.2.4"),
         ]
     }
-    settings = supervision.settings_for(plan, "d", {"interval": 15})
+    settings = supervision.settings_for(plan, "d", {"interval": "15", "engine": "docker"})
     assert settings["primary"] == {"address": "192.0.2.3", "api": 20004, "rpc": 2347}
     assert (settings["role"], settings["name"], settings["interval"]) == ("secondary", "c", 15)
