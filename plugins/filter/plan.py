@@ -180,6 +180,7 @@ class FilterModule:
             "peers": _facts_peers.peers_for,
             "group_action": _group.group_action,
             "supervision": _supervision.settings_for,
+            "service_directory": _render.service_directory,
             "secrets_given": secrets_given,
             "unknown_inputs": lambda variables: _inputs.unknown_inputs(variables, known_inputs()),
             "target_groups": _inputs.target_groups,

@@ -31,8 +31,14 @@ import socket
 import sys
 import time
 
+from ansible_collections.ascend_ops.vllm.plugins.module_utils import _files
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import Engine, EngineError
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._openai import Client
+
+try:
+    from urllib.parse import urlsplit
+except ImportError:  # Python 2, which no node needs; keeps sanity's import test quiet
+    urlsplit = None
 
 CONFIG_DIR = "/etc/ascend-vllm"
 STATE_DIR = "/run/ascend-vllm"
@@ -111,12 +117,9 @@ def _step_primary(settings, state, seen, now):
     if answer["kind"] == "tokens":
         state["proven"] = True
         state["failures"] = 0
-        state["last_good"] = now
         if answer["seconds"] is not None:
             state["last_good_seconds"] = answer["seconds"]
-        state["good_since"] = state["good_since"] or now
-        if state["restarts"] and now - state["good_since"] >= settings["stable_after"]:
-            state["restarts"] = 0
+        _good(settings, state, now)
         return _become(state, "serving", "", now), None
     if answer["kind"] == "refused":
         return _become(state, "failing", "the probe is refused: {0}".format(answer["text"]), now), None
@@ -140,10 +143,7 @@ def _step_secondary(settings, state, seen, now):
         if seen["primary"] == "waits" and not seen["rpc_links"]:
             return _restart(settings, state, "the primary waits for its nodes anew", now)
         if seen["primary"] == "serves":
-            state["last_good"] = now
-            state["good_since"] = state["good_since"] or now
-            if state["restarts"] and now - state["good_since"] >= settings["stable_after"]:
-                state["restarts"] = 0
+            _good(settings, state, now)
         return _become(state, "joined", "{0} connections to the primary".format(seen["links"]), now), None
     state["good_since"] = None
     if state["proven"]:
@@ -156,15 +156,28 @@ def _step_secondary(settings, state, seen, now):
     return _become(state, "waiting", "not connected to the primary yet, which {0}".format(seen["primary"]), now), None
 
 
+def _good(settings, state, now):
+    """Note a moment of service; after a time of quiet earlier restarts are forgotten."""
+    state["last_good"] = now
+    state["good_since"] = state["good_since"] or now
+    if now - state["good_since"] >= settings["stable_after"]:
+        state["restarts"] = 0
+
+
+def _began(state, container):
+    """Note which start of the container is watched now: nothing is known of it yet."""
+    state.update(started_at=container["started_at"], engine_restarts=container["restart_count"])
+    state.update(proven=False, failures=0, unlinked=0, good_since=None, work=None)
+
+
 def _count_restarts(settings, state, container, seen, now):
-    """Take note of a container that was started since the last look, by whomever."""
+    """Take note of a container that somebody else started since the last look."""
     known = state["started_at"]
     if container["started_at"] == known:
         return
     ended = max(1, container["restart_count"] - state["engine_restarts"])
-    state.update(started_at=container["started_at"], engine_restarts=container["restart_count"], proven=False)
-    state.update(failures=0, unlinked=0, good_since=None, work=None)
-    if known is None or state.pop("expected", False):
+    _began(state, container)
+    if known is None:
         return
     # Without its primary a secondary ends every five minutes, and is not to blame.
     if settings["role"] == "secondary" and seen.get("primary", "serves") == "is away":
@@ -190,7 +203,6 @@ def _restart(settings, state, reason, now, action="restart"):
     state["last_restart"] = {"at": now, "reason": reason}
     if state["restarts"] > settings["restart_limit"]:
         return _give_up(settings, state, now)
-    state["expected"] = True
     _note(state, "{0}: {1}".format(action, reason), now)
     return _become(state, "restarting", reason, now), action
 
@@ -266,14 +278,16 @@ def look_secondary(settings, engine):
 
     *primary* is ``serves`` (its API port is open), ``waits`` (its RPC port is: it gathers its nodes) or ``is away``.
     """
-    address = settings["primary"]["address"]
+    address, rpc = settings["primary"]["address"], settings["primary"]["rpc"]
     ports = connections(engine.pids(settings["name"]), address)
-    primary = "is away"
-    for word, port in (("serves", settings["primary"]["api"]), ("waits", settings["primary"]["rpc"])):
-        if port and is_open(address, port):
-            primary = word
-            break
-    return {"links": len(ports), "rpc_links": ports.count(settings["primary"]["rpc"]), "primary": primary}
+    api = urlsplit(settings["url"])
+    if is_open(api.hostname, api.port):
+        primary = "serves"
+    elif rpc and is_open(address, rpc):
+        primary = "waits"
+    else:
+        primary = "is away"
+    return {"links": len(ports), "rpc_links": ports.count(rpc), "primary": primary}
 
 
 def is_open(address, port, timeout=3):
@@ -358,14 +372,14 @@ def act(settings, engine, state, action):
     }[action]
     try:
         engine.call(words, seconds + 120)
-        if action != "stop":
-            container = engine.container(name)
-            state.update(started_at=container["started_at"], engine_restarts=container["restart_count"])
-            state.update(proven=False, failures=0, unlinked=0, good_since=None, work=None)
-            state.pop("expected", None)
+        container = engine.container(name)
+        if action != "stop" and container is not None:
+            _began(state, container)
     except EngineError as error:
-        _note(state, "{0} failed: {1}".format(action, error), time.time())
-        state["reason"] = "{0} failed: {1}".format(action, error)
+        # What the engine refuses, for want of room perhaps, is no restart; it is tried again.
+        if action != "stop":
+            state["restarts"] = max(0, state["restarts"] - 1)
+        _become(state, "failing", "{0} failed: {1}".format(action, error), time.time())
 
 
 def read_state(path, now):
@@ -378,9 +392,14 @@ def read_state(path, now):
 
 
 def main(name):
-    """One look at the container *name*, and what follows from it."""
-    with open(os.path.join(CONFIG_DIR, name, "supervise.json"), encoding="utf-8") as handle:
-        settings = json.load(handle)
+    """One look at the container *name*, and what follows from it; return the exit status."""
+    config = os.path.join(CONFIG_DIR, name, "supervise.json")
+    try:
+        with open(config, encoding="utf-8") as handle:
+            settings = json.load(handle)
+    except (OSError, ValueError) as error:
+        print("<3>{0}: cannot read {1}: {2}. Deploy again, which writes it.".format(name, config, error))
+        return 1
     path = os.path.join(STATE_DIR, name, "state.json")
     engine = Engine(settings["engine"])
     before = read_state(path, time.time())
@@ -392,10 +411,9 @@ def main(name):
         if entry not in before["history"]:
             print("<5>{0}: {1}".format(name, entry["event"]))
     os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-    with open(path + ".new", "w", encoding="utf-8") as handle:
-        json.dump(dict(state, name=name, role=settings["role"]), handle, indent=1)
-    os.rename(path + ".new", path)
+    _files.write(path, json.dumps(dict(state, name=name, role=settings["role"]), indent=1) + "\n", 0o644)
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    sys.exit(main(sys.argv[1]))

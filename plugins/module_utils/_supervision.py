@@ -17,7 +17,7 @@ CODE_DIR = "/usr/local/lib/ascend-vllm"
 UNIT_DIR = "/etc/systemd/system"
 PACKAGE = "ansible_collections.ascend_ops.vllm.plugins.module_utils."
 # _supervise and all that it imports of this collection.
-PARTS = ("_supervise", "_engine", "_openai", "_redact", "_render", "_run")
+PARTS = ("_supervise", "_engine", "_files", "_openai", "_redact", "_render", "_run")
 
 _SERVICE = """\
 [Unit]
@@ -95,11 +95,7 @@ def settings_for(plan, host, given):
         url=primary["service"]["url"],
         model=primary["service"]["model"],
         ca_file=primary["service"].get("ca_file") or "",
-        primary={
-            "address": primary["address"],
-            "api": primary["ports"].get("api"),
-            "rpc": primary["ports"].get("rpc"),
-        },
+        primary={"address": primary["address"], "rpc": primary["ports"].get("rpc")},
     )
 
 

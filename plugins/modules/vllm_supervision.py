@@ -65,6 +65,7 @@ import shutil
 import sys
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.ascend_ops.vllm.plugins.module_utils import _files
 from ansible_collections.ascend_ops.vllm.plugins.module_utils import _supervision as supervision
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._supervise import CONFIG_DIR, STATE_DIR
 
@@ -83,11 +84,7 @@ class Watch(object):
         """Have the files; return the names of those that changed."""
         changed = []
         for path, content in files.items():
-            try:
-                with open(path, encoding="utf-8", errors="replace") as handle:
-                    before = handle.read()
-            except FileNotFoundError:
-                before = None
+            before = _files.read(path)[0]
             if before == content:
                 continue
             changed.append(path)
@@ -96,11 +93,7 @@ class Watch(object):
                 self.diff.append(dict(before=before or "", after=content, before_header=path, after_header=path))
             if not self.check:
                 os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-                temporary = path + ".new"
-                with open(temporary, "w", encoding="utf-8") as handle:
-                    handle.write(content)
-                    os.fchmod(handle.fileno(), 0o644)
-                os.rename(temporary, path)
+                _files.write(path, content, 0o644)
         return changed
 
     def start(self, settings):

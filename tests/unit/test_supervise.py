@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.module_utils import _supervise as supervise
 from ansible_collections.ascend_ops.vllm.plugins.module_utils import _supervision as supervision
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import EngineError
 
 SETTINGS = {
     "name": "c",
@@ -46,6 +47,26 @@ def secondary(links=5, rpc_links=0, state="serves", container=None):
     return seen
 
 
+class Obeys:
+    """An engine that does what it is told."""
+
+    def __init__(self, started_at):
+        self.started_at = started_at
+
+    def call(self, *_):
+        pass
+
+    def container(self, _):
+        return box(self.started_at)
+
+
+class Refuses(Obeys):
+    """One that does not."""
+
+    def call(self, *_):
+        raise EngineError("no space left on device")
+
+
 class Life:
     """A supervisor's looks, one after the other; an action leads to a container that was started anew."""
 
@@ -64,8 +85,7 @@ class Life:
 
     def acted(self, started_at):
         """What ``act`` leaves after a restart."""
-        self.state.update(started_at=started_at, proven=False, failures=0, unlinked=0, good_since=None, work=None)
-        self.state.pop("expected", None)
+        supervise.act(SETTINGS, Obeys(started_at), self.state, "restart")
 
 
 def test_a_serving_primary_is_left_alone():
@@ -128,6 +148,24 @@ def test_restarts_back_off_and_end():
     assert life.state["state"] == "gave-up"
     assert "3 restarts" in life.state["reason"]
     assert waits == sorted(waits) and waits[-1] > waits[0]
+
+
+def test_what_the_engine_refuses_is_tried_again_and_never_given_up():
+    life = Life(SETTINGS)
+    life.look(primary(TOKENS))
+    for _ in range(30):
+        assert life.look({"container": box(running=False), "error": ""}, after=60) == "start"
+        supervise.act(SETTINGS, Refuses(0), life.state, "start")
+        assert life.state["state"] == "failing"
+        assert "no space left" in life.state["reason"]
+
+
+def test_a_stop_that_the_engine_refuses_is_tried_again():
+    life = Life(SETTINGS)
+    life.state.update(started_at=1000, restarts=4, last_restart={"at": 1000, "reason": "it ended"})
+    for _ in range(3):
+        assert life.look(primary(NONE)) == "stop"
+        supervise.act(SETTINGS, Refuses(0), life.state, "stop")
 
 
 def test_what_was_given_up_stays_down_until_somebody_starts_it():
@@ -311,7 +349,8 @@ def test_the_code_that_is_laid_on_a_node_runs_there_alone(tmp_path):
         check=False,
         env={"PYTHONPATH": str(tmp_path)},
     )
-    assert "FileNotFoundError" in done.stderr and "no-such-container/supervise.json" in done.stderr, done.stderr
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "no-such-container/supervise.json" in done.stdout and "Deploy again" in done.stdout
 
 
 def test_settings_name_the_primary_of_the_own_replica():
@@ -337,5 +376,5 @@ def test_settings_name_the_primary_of_the_own_replica():
         ]
     }
     settings = supervision.settings_for(plan, "d", {"interval": "15", "engine": "docker"})
-    assert settings["primary"] == {"address": "192.0.2.3", "api": 20004, "rpc": 2347}
+    assert settings["primary"] == {"address": "192.0.2.3", "rpc": 2347}
     assert (settings["role"], settings["name"], settings["interval"]) == ("secondary", "c", 15)
