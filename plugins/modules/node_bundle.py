@@ -19,7 +19,7 @@ description:
     C(service.env), of the container's environment and of O(secrets); beside them goes what looks like a secret.
   - The bundle is made in memory and comes back with the module's result, so that it works on a node whose disks are
     full. It is kept for the rest of the run in the run's temporary folder on the controller.
-extends_documentation_fragment: ascend_ops.vllm.engine
+extends_documentation_fragment: [ascend_ops.vllm.engine, ascend_ops.vllm.read_only]
 options:
   name:
     description: The container.
@@ -65,13 +65,6 @@ author:
 seealso:
   - module: ascend_ops.vllm.node_logs
   - module: ascend_ops.vllm.diagnostics_archive
-attributes:
-  check_mode:
-    description: Only reads; the same in check mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

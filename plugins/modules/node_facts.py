@@ -14,7 +14,7 @@ version_added: 0.1.0
 description:
   - Reads in one call what the checks of a node need, for the node's plan. Judges nothing and changes nothing.
   - Every external command is bounded in time; what cannot be read is null, or has an error beside it.
-extends_documentation_fragment: ascend_ops.vllm.engine
+extends_documentation_fragment: [ascend_ops.vllm.engine, ascend_ops.vllm.read_only]
 options:
   plan:
     description: The node's part of the plan.
@@ -38,13 +38,6 @@ author:
   - ascend_ops.vllm contributors (@ascend-ops)
 seealso:
   - module: ascend_ops.vllm.npu_info
-attributes:
-  check_mode:
-    description: Only reads; the same in check mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

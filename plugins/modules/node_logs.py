@@ -14,7 +14,7 @@ version_added: 0.1.0
 description:
   - Returns the ends of the container's log and of the supervisor's journal, without secrets, and the known causes of
     trouble that the log speaks of. Secrets are taken out on the node, as by M(ascend_ops.vllm.node_bundle).
-extends_documentation_fragment: ascend_ops.vllm.engine
+extends_documentation_fragment: [ascend_ops.vllm.engine, ascend_ops.vllm.read_only]
 options:
   name:
     description: The container.
@@ -41,13 +41,6 @@ author:
   - ascend_ops.vllm contributors (@ascend-ops)
 seealso:
   - module: ascend_ops.vllm.node_bundle
-attributes:
-  check_mode:
-    description: Only reads; the same in check mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

@@ -18,6 +18,7 @@ description:
   - Every chip pings the chip of its own number on the other nodes, all chips at the same time.
   - Ends within about the longer of O(wait) and O(timeout). Nodes that do not run at the same time, as with
     C(forks=1), do not meet; that is told and is no error.
+extends_documentation_fragment: ascend_ops.vllm.read_only
 options:
   plan:
     description: The node's part of the plan.
@@ -56,13 +57,6 @@ author:
 seealso:
   - module: ascend_ops.vllm.node_facts
   - module: ascend_ops.vllm.hccn_info
-attributes:
-  check_mode:
-    description: Only reads; the same in check mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

@@ -15,7 +15,7 @@ description:
   - Watches the container of a node for a while, and on the node that serves the API asks the model for tokens, until
     it answers, the container dies, or the time is over. Changes nothing.
   - A service counts as ready when a request yields tokens, not when C(/health) answers.
-extends_documentation_fragment: ascend_ops.vllm.engine
+extends_documentation_fragment: [ascend_ops.vllm.engine, ascend_ops.vllm.read_only]
 options:
   name:
     description: The container to watch. Empty to ask the model only.
@@ -63,13 +63,6 @@ options:
     default: 60
 author:
   - ascend_ops.vllm contributors (@ascend-ops)
-attributes:
-  check_mode:
-    description: Only reads; the same in check mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

@@ -15,7 +15,7 @@ description:
   - Reads in one call the container, its image, the service's files, what was deployed, the supervisor and the host's
     tuning, compares each with the node's plan, and on the node that serves the API asks the model for tokens.
   - Judges nothing and changes nothing. Contents of files and values of secrets stay on the node.
-extends_documentation_fragment: ascend_ops.vllm.engine
+extends_documentation_fragment: [ascend_ops.vllm.engine, ascend_ops.vllm.read_only]
 options:
   plan:
     description: The node's part of the plan.
@@ -51,13 +51,6 @@ author:
   - ascend_ops.vllm contributors (@ascend-ops)
 seealso:
   - module: ascend_ops.vllm.vllm_probe
-attributes:
-  check_mode:
-    description: Only reads; the same in check mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

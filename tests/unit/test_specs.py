@@ -153,7 +153,9 @@ def documented(module):
     fragments = data.get("extends_documentation_fragment") or []
     for name in [fragments] if isinstance(fragments, str) else fragments:
         fragment = importlib.import_module(PACKAGE + "doc_fragments." + name.rpartition(".")[2]).ModuleDocFragment
-        options.update(yaml.safe_load(fragment.DOCUMENTATION)["options"])
+        shared = yaml.safe_load(fragment.DOCUMENTATION)
+        options.update(shared.get("options", {}))
+        data["attributes"] = dict(shared.get("attributes", {}), **data.get("attributes", {}))
     return data, options, texts
 
 
