@@ -237,10 +237,12 @@ def look(settings, engine, state):
     except EngineError as error:
         seen["error"] = str(error)
         return seen
-    if container is None or not container["running"]:
+    if container is None:
         return seen
     if state["started_at"] not in (None, container["started_at"]):
         seen["exit_code"] = engine.last_exit(settings["name"], int(state["started_at"]))
+    if not container["running"]:
+        return seen
     if settings["role"] == "secondary":
         seen.update(look_secondary(settings, engine))
     else:

@@ -317,6 +317,20 @@ class Server(BaseHTTPRequestHandler):
         pass
 
 
+def test_the_exit_code_is_told_also_while_the_engine_starts_it_again():
+    class Restarting(Obeys):
+        def container(self, _):
+            return box(2000, running=False, status="restarting", restart_count=1)
+
+        def last_exit(self, _, since):
+            return 3 if since == 1000 else None
+
+    life = Life(SETTINGS)
+    life.look(primary(TOKENS))
+    life.look(supervise.look(SETTINGS, Restarting(0), life.state))
+    assert "exit code 3" in life.state["last_restart"]["reason"]
+
+
 def test_a_busy_service_is_not_asked_and_an_idle_one_is():
     server = HTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
