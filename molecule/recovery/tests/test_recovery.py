@@ -7,7 +7,6 @@ directory. vLLM is real, on CPU; its start takes most of the time.
 import json
 import os
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -38,7 +37,9 @@ def started(node):
 
 
 def state(node):
-    return json.loads(node.check_output("cat /run/ascend-vllm/%s/state.json", NAME))
+    """What the node's supervisor saw last; nothing before its first look, or after a boot."""
+    file = node.file(f"/run/ascend-vllm/{NAME}/state.json")
+    return json.loads(file.content_string) if file.exists else {"state": "", "reason": ""}
 
 
 def until(what, limit=LIMIT):
@@ -124,6 +125,7 @@ def test_a_group_that_cannot_be_mended_is_given_up(node):
     settings = f"/etc/ascend-vllm/{NAME}/supervise.json"
     launch = f"/etc/ascend-vllm/{NAME}/launch.sh"
     primary = node(PRIMARY)
+    until(lambda: state(primary)["state"] == "serving", 60)
     primary.check_output(
         f'cp -p {settings} /run/kept.json && sed -i \'s/"restart_limit": 5/"restart_limit": 1/\' {settings} && '
         f"cp -p {launch} /run/kept.sh && sed -i 's/^exec vllm.*/exit 3/' {launch} && sed -i '/^exit 3/q' {launch} && docker kill {NAME}"
