@@ -59,7 +59,13 @@ def gather(plan, engine="docker", archive="", npu_smi=None, hccn_tool=None, time
         for name, told in [(name, pool.submit(ask)) for name, ask in slow.items()]:
             facts[name] = told.result()
     container = facts["engine"]["container"]
-    members = pids_of(container["id"]) if container and container["running"] else []
+    members = pids_of(container["id"]) if container else []
+    for _again in range(2):
+        if not ended(facts["npu"], members):
+            break
+        # The container was started again, or something else ended, between npu-smi's look and ours.
+        facts["npu"] = npus(npu_smi, timeout)
+        members = pids_of(container["id"]) if container else []
     facts["service_pids"] = sorted(members)
     facts["ports"] = listeners(wanted_ports(plan["ports"]), set(members))
     facts["seconds"] = round(time.monotonic() - started, 2)
@@ -70,6 +76,13 @@ def npus(executable, timeout):
     """The result of npu-smi, or how it failed: ``{code, meaning, remedy, rc, output}``."""
     info, failure = read_npus(executable, timeout)
     return failure if info is None else info
+
+
+def ended(npu, members):
+    """The pids that npu-smi names, are not in *members*, and run no more."""
+    processes = [process for device in npu.get("devices") or () for process in device["processes"]]
+    named = {process["pid"] for process in processes + list(npu.get("unplaced_processes") or ())}
+    return sorted(pid for pid in named.difference(members) if not os.path.exists("/proc/{0}".format(pid)))
 
 
 def is_device(path):

@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
@@ -109,6 +111,33 @@ def test_gather_on_a_machine_without_any_of_it():
     assert facts["archive"] is False and facts["weights"][0]["exists"] is False
     assert facts["network"]["interface"] is None and facts["service_pids"] == []
     assert set(facts["devices"]) == set(node["container"]["devices"])
+
+
+BUSY = Path(__file__).parent / "fixtures" / "npu-smi" / "info-910B2C-npu12to15-23.0.3-busy.txt"
+# Lists a process on its first look only, as when a container is started again right then.
+NPU_SMI = """#!/bin/sh
+[ "$*" = info ] || exit 1
+echo look >> {0}/looks
+[ $(wc -l < {0}/looks) -gt 1 ] && exec cat {0}/later
+exec cat {0}/first
+"""
+
+
+@pytest.mark.parametrize("alive", [False, True])
+def test_a_process_on_an_npu_that_ended_meanwhile_is_not_told(tmp_path, alive):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    holder = os.getpid() if alive else gone.pid
+    first = re.sub(r"\| 7909[567] ", "| %-6d" % os.getpid(), BUSY.read_text(encoding="utf-8"))
+    first = first.replace("| 78617 ", "| %-6d" % holder)
+    (tmp_path / "first").write_text(first)
+    (tmp_path / "later").write_text("".join(line for line in first.splitlines(True) if "49385" not in line))
+    tool = tmp_path / "npu-smi"
+    tool.write_text(NPU_SMI.format(tmp_path))
+    tool.chmod(0o755)
+    facts = gather(plan(a2())["nodes"][0], engine="/nowhere/docker", npu_smi=str(tool), timeout=5)
+    (chip,) = [device for device in facts["npu"]["devices"] if device["npu_id"] == 12]
+    assert [process["pid"] for process in chip["processes"]] == ([holder] if alive else [])
 
 
 SERVER = "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen(); print(s.getsockname()[1], flush=True); input()"
