@@ -52,7 +52,7 @@ def known_inputs():
     )
 
 
-def _recipe(name):
+def recipe_of(name):
     path = Path(name)
     if path.suffix not in (".yml", ".yaml"):
         path = RECIPES / (name + ".yml")
@@ -87,7 +87,7 @@ def plan(inputs, forks=0):
         secrets = given.get("secrets") or {"names": [], "errors": []}
         errors += ["node {0}: {1}".format(given["host"], text) for text in given.get("unknown", []) + secrets["errors"]]
         try:
-            recipe = _recipe(str(given["settings"]["name"]))
+            recipe = recipe_of(str(given["settings"]["name"]))
         except _plan_input.PlanError as error:
             errors += ["node {0}: {1}".format(given["host"], text) for text in error.errors]
             continue

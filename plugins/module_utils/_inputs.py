@@ -20,9 +20,11 @@ PLAYBOOK_INPUTS = (
     "vllm_logs_lines",
     "vllm_logs_since",
     "vllm_logs_dir",
+    "vllm_benchmark_files",
+    "vllm_benchmark_compared",
 )
 _OURS = re.compile(
-    r"^(vllm|npu)_(recipe|preflight|host_tuning|container|service|status|teardown|plan|diagnostics|logs)"
+    r"^(vllm|npu)_(recipe|preflight|host_tuning|container|service|status|teardown|plan|diagnostics|logs|benchmark)"
 )
 
 

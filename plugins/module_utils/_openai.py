@@ -131,6 +131,20 @@ class Client(object):
             self._remedy(status, error, "Compare served-model-name of the plan with what runs: deploy again."),
         )
 
+    def max_model_len(self):
+        """How many tokens a request may have in all, or None where the service does not tell."""
+        unused, data, unused = self._request("/v1/models")
+        try:
+            (limit,) = [item.get("max_model_len") for item in data["data"] if item["id"] == self.model]
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
+        return limit if isinstance(limit, int) else None
+
+    def version(self):
+        """The version of vLLM that serves, or an empty text."""
+        unused, data, unused = self._request("/version")
+        return str(data.get("version", "")) if isinstance(data, dict) else ""
+
     def _remedy(self, status, error, other):
         """What to do where a request was not even let in, else *other*."""
         key = status == 401

@@ -4,7 +4,7 @@ import copy
 import json
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import _recipe, plan, releases, secrets_given
+from ansible_collections.ascend_ops.vllm.plugins.filter.plan import recipe_of, plan, releases, secrets_given
 from ansible_collections.ascend_ops.vllm.plugins.module_utils import _render
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan_input import recipe_errors
 from test_plan import a2, a3, node
@@ -339,7 +339,7 @@ def test_what_is_no_secret_is_taken(settings):
 
 @pytest.mark.parametrize("kind, name", [("deployments", "a3"), ("scenarios", "low_latency")])
 def test_secrets_in_a_recipe_are_refused(kind, name):
-    recipe = copy.deepcopy(_recipe("minimax_m2_5"))
+    recipe = copy.deepcopy(recipe_of("minimax_m2_5"))
     releases_known = [release["name"] for release in releases()["vllm_releases"]]
     assert recipe_errors(recipe, releases_known) == []
     recipe[kind][name].setdefault("env", {})["HF_TOKEN"] = "canary"

@@ -21,7 +21,7 @@ YAML_FILES = [
     if "collections" not in path.relative_to(ROOT).parts
 ] + sorted((ROOT / "lab").glob("*.yml"))
 INPUT = re.compile(
-    r"(?<![\w.])(?:vllm|npu)_(?:recipe|preflight|host_tuning|container|service|status|teardown|plan|hardware|diagnostics|logs)[a-z0-9_]*"
+    r"(?<![\w.])(?:vllm|npu)_(?:recipe|preflight|host_tuning|container|service|status|teardown|plan|hardware|diagnostics|logs|benchmark)[a-z0-9_]*"
 )
 TYPES = {"str": str, "path": str, "int": int, "float": (int, float), "bool": bool, "list": list, "dict": dict}
 

@@ -1,0 +1,225 @@
+#!/usr/bin/python
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import absolute_import, annotations, division, print_function
+
+__metaclass__ = type
+
+DOCUMENTATION = r"""
+module: vllm_bench
+short_description: Measure a running service with vllm bench serve
+version_added: 0.1.0
+description:
+  - Runs C(vllm bench serve) in the container of the service, with the service's own environment, against the service, and
+    returns what it measured. Each scenario is warmed up first, with other prompts than are measured.
+  - Refuses a service that is busy. Leaves nothing in the container and changes nothing but what the service has in its
+    cache.
+extends_documentation_fragment: [ascend_ops.vllm.engine]
+attributes:
+  check_mode:
+    support: full
+    description: Runs in check mode and returns the commands, but asks the service nothing.
+  diff_mode:
+    support: none
+    description: Changes nothing.
+options:
+  name:
+    description: The container of the service.
+    type: str
+    required: true
+  url:
+    description: Where the API is served.
+    type: str
+    required: true
+  model:
+    description: The served name of the model.
+    type: str
+    required: true
+  tokenizer:
+    description: Path of the model inside the container.
+    type: str
+    required: true
+  trust_remote_code:
+    description: Whether the tokenizer may bring its own code.
+    type: bool
+    default: false
+  ca_file:
+    description: Path on the node of what an https certificate is verified with. Empty for the system's authorities.
+    type: str
+    default: ""
+  scenarios:
+    description: What to measure, as the filter C(ascend_ops.vllm.benchmark_scenarios) returns it.
+    type: list
+    elements: dict
+    required: true
+  sweep:
+    description:
+      - A search for the highest concurrency that meets a latency. C(scenario) names one of O(scenarios); C(ttft_ms) and
+        C(tpot_ms) are the latency, C(statistic) what of it counts, C(first) and C(last) the concurrency to begin and to
+        end at, C(rounds) how many prompts each client sends.
+    type: dict
+    default: {}
+  seed:
+    description:
+      - Chooses the random prompts. C(0) takes the time, so that no run finds the prompts of an earlier one in the cache.
+      - A run uses the seed, its warm-up the next, and a sweep one more for each level.
+    type: int
+    default: 0
+  timeout:
+    description: Seconds that one run may take.
+    type: int
+    default: 7200
+author:
+  - ascend_ops.vllm contributors (@ascend-ops)
+seealso:
+  - module: ascend_ops.vllm.vllm_probe
+"""
+
+EXAMPLES = r"""
+- name: Measure
+  ascend_ops.vllm.vllm_bench:
+    name: minimax2_5
+    url: http://192.0.2.11:20004
+    model: minimax25
+    tokenizer: /opt/data/verification/models/MiniMax-M2.5
+    scenarios: "{{ (__vllm_recipe_input.settings | ascend_ops.vllm.benchmark_scenarios('a2')).scenarios }}"
+"""
+
+RETURN = r"""
+runs:
+  description: >-
+    One entry per scenario: C(scenario), C(command), C(seed), C(started_at), C(seconds), C(figures), C(quantiles) (101 values
+    of C(ttft), C(tpot) and C(itl) in milliseconds) and C(counters) (what the service's own counters grew by).
+  returned: success
+  type: list
+  elements: dict
+skipped:
+  description: Scenarios that the service cannot take, with the C(reason).
+  returned: success
+  type: list
+  elements: dict
+sweep:
+  description: C(points) by concurrency and the C(best) that met the latency, 0 for none; or null.
+  returned: success
+  type: dict
+node:
+  description: C(image), C(image_id), C(image_digests), C(container_started_at), C(vllm), C(driver), C(npus), C(kernel), C(machine), C(cpus).
+  returned: success
+  type: dict
+"""
+
+import json
+import os
+import platform
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench import Bench, BenchError, command
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench_scenario import tokens_of
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import Engine, EngineError
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_read import driver_package_version, read_npus
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._openai import Client
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._supervise import api_key
+
+
+def about(engine, name, client):
+    """What a figure depends on, as far as this node tells it."""
+    container = engine.container(name)
+    if container is None or not container["running"]:
+        raise BenchError("there is no running container {0} to measure; see status.yml.".format(name))
+    image = engine.image(container["image_id"]) or {}
+    info, unused = read_npus(None, 20.0)
+    return {
+        "image": engine.inspect("container", name)["Config"]["Image"],
+        "image_id": container["image_id"],
+        "image_digests": image.get("digests", []),
+        "container_started_at": container["started_at"],
+        "vllm": client.version(),
+        "driver": driver_package_version() or "",
+        "npus": sorted({device["name"] for device in (info or {}).get("devices", []) if device["name"]}),
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+    }
+
+
+def fitting(scenarios, limit):
+    """``(scenarios that the service can take, the others with the reason)``."""
+    fit, skipped = [], []
+    for scenario in scenarios:
+        tokens = tokens_of(scenario)
+        if limit and tokens > limit:
+            reason = (
+                "its requests have {0} tokens and the service takes {1} (max-model-len). Deploy with a larger "
+                "max-model-len in vllm_recipe_args, or choose another scenario".format(tokens, limit)
+            )
+            if scenario.get("named"):
+                raise BenchError("{0}: {1}.".format(scenario["name"], reason))
+            skipped.append({"name": scenario["name"], "reason": reason})
+        else:
+            fit.append(scenario)
+    if not fit:
+        raise BenchError(
+            "no scenario can be run: " + "; ".join("{name}: {reason}".format(**entry) for entry in skipped) + "."
+        )
+    return fit, skipped
+
+
+def measure(params, engine):
+    """All that is asked for."""
+    client = Client(params["url"], params["model"], 30, api_key(params["name"]), params["ca_file"])
+    node = about(engine, params["name"], client)
+    verdict = client.models()
+    if verdict["verdict"] != "pass":
+        raise BenchError("{seen}; wanted {wanted}. {remedy}".format(**verdict))
+    scenarios, skipped = fitting(params["scenarios"], client.max_model_len())
+    sweep = params["sweep"]
+    wide = [scenario for scenario in scenarios if scenario["name"] == sweep.get("scenario")]
+    if sweep and not wide:
+        raise BenchError("{0}, of vllm_benchmark_sweep, does not fit the service.".format(sweep.get("scenario")))
+    ca = ""
+    if params["ca_file"] and params["url"].startswith("https:"):
+        with open(params["ca_file"], encoding="utf-8") as stream:
+            ca = stream.read()
+    seed = params["seed"] or int(time.time())
+    with Bench(engine, params["name"], client, params, params["timeout"], ca) as bench:
+        return {
+            "node": node,
+            "skipped": skipped,
+            "runs": [bench.run(scenario, seed) for scenario in scenarios],
+            "sweep": bench.sweep(wide[0], seed, sweep) if sweep else None,
+        }
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            name=dict(type="str", required=True),
+            url=dict(type="str", required=True),
+            model=dict(type="str", required=True),
+            tokenizer=dict(type="str", required=True),
+            trust_remote_code=dict(type="bool", default=False),
+            ca_file=dict(type="str", default=""),
+            scenarios=dict(type="list", elements="dict", required=True),
+            sweep=dict(type="dict", default={}),
+            seed=dict(type="int", default=0),
+            timeout=dict(type="int", default=7200),
+            engine=dict(type="str", default="docker"),
+        ),
+        supports_check_mode=True,
+    )
+    params = module.params
+    if module.check_mode:
+        commands = [command(scenario, params, params["seed"], "/tmp") for scenario in params["scenarios"]]
+        module.exit_json(changed=False, commands=commands)
+    try:
+        result = measure(params, Engine(params["engine"]))
+    except (BenchError, EngineError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, **json.loads(json.dumps(result)))
+
+
+if __name__ == "__main__":
+    main()
