@@ -44,7 +44,7 @@ def variables(words):
         if flag in ("-e", "--extra-vars"):
             if word.startswith("{"):
                 given.update(yaml.safe_load(word))
-            else:
+            elif not word.startswith("@"):  # else a file, which the page shows
                 name, _equals, value = word.partition("=")
                 given[name] = value
     return given

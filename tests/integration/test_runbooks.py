@@ -14,6 +14,13 @@ from .test_status import LOOK, NODES
 READS = ("plan.yml", "preflight.yml", "status.yml", "verify.yml", "logs.yml", "diagnostics.yml")
 # What changes a service, and the test or scenario that runs it.
 ELSEWHERE = {
+    "benchmark.yml": "tests/integration/test_benchmark.py",
+    'benchmark.yml -e {"vllm_benchmark_scenarios": [190k-1k]}': "tests/integration/test_benchmark.py",
+    "benchmark.yml -e @own.yml": "tests/integration/test_benchmark.py",
+    'benchmark.yml -e @own.yml -e {"vllm_benchmark_sweep": {"scenario": "chat", "ttft_ms": 2000, "tpot_ms": 50}}': (
+        "tests/integration/test_benchmark.py"
+    ),
+    'benchmark_compare.yml -e {"vllm_benchmark_files": [BEFORE.json, AFTER.json]}': "tests/integration/test_benchmark.py",
     "deploy_a2.yml": "molecule/a2",
     # With --check the same is run here.
     "deploy_a2.yml --limit a2-node1,a2-node3": "molecule/a2",

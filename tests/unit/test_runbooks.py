@@ -22,6 +22,7 @@ VERBS = set(
         re.M,
     )
 )
+TOUCH_NO_NODE = {"benchmark_compare.yml"}
 FLAGS = {"-i", "-e", "--check", "--diff", "--limit"}
 
 
@@ -53,7 +54,7 @@ def errors(words):
             wrong.append(f"no such playbook: {playbook_of(words)}")
         wrong += [f"no input of this collection: {name}" for name in variables(words) if name not in KNOWN]
         wrong += [f"unknown option: {word}" for word in words if word.startswith("-") and word not in FLAGS]
-        wrong += ["no inventory is given"] if "-i" not in words else []
+        wrong += ["no inventory is given"] if "-i" not in words and playbook_of(words) not in TOUCH_NO_NODE else []
     elif words[0] == "make":
         wrong += [f"no such target: {word}" for word in words[1:] if "=" not in word and word not in TARGETS]
     elif words[0] == "lab/lab":

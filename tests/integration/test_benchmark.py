@@ -1,0 +1,141 @@
+"""benchmark.yml on two A2 nodes: real `vllm bench serve` against real vLLM on CPU, with lengths that a tiny model takes.
+
+The gate is tried both ways. The figures say nothing of an NPU.
+"""
+
+import json
+import threading
+import urllib.request
+
+import pytest
+
+from .conftest import URL, lab, playbook
+
+TINY = {"name": "tiny", "input_tokens": 48, "output_tokens": 32, "prompts": 8, "concurrency": 4}
+PREFIX = {
+    "name": "tiny-prefix",
+    "dataset": "prefix_repetition",
+    "prefix_tokens": 180,
+    "suffix_tokens": 20,
+    "output_tokens": 16,
+    "prompts": 8,
+    "concurrency": 2,
+}
+STATE = "docker inspect -f '{{.Id}} {{.State.StartedAt}}' minimax2_5; docker exec minimax2_5 ls /tmp | grep ascend-vllm-bench"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_deployed(deployed):
+    """Whatever other tests left: the service is deployed."""
+    run = playbook("deploy_a2.yml")
+    assert run.rc == 0, run.output
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """A function that runs benchmark.yml on scenarios; it gives the run and the result that was written, if one was."""
+
+    def measure(*own, **variables):
+        for old in tmp_path.glob("*.json"):
+            old.rename(old.with_suffix(".old"))
+        given = dict(vllm_benchmark_own=list(own), vllm_benchmark_dir=str(tmp_path), **variables)
+        before = lab("ssh", "a2-node1", STATE + "; true")
+        run = playbook("benchmark.yml", "-e", json.dumps(given))
+        assert lab("ssh", "a2-node1", STATE + "; true") == before, "the container is another, or something was left in it"
+        assert set(run.changed.values()) == {0} and "Traceback" not in run.output, run.output
+        written = list(tmp_path.glob("*.json"))
+        return run, json.loads(written[0].read_text()) if written else None
+
+    return measure
+
+
+def test_a_service_is_measured_and_the_gate_passes(bench, tmp_path):
+    published = {"output_tokens_per_s": 0.5, "prefix_hit_rate": 0.5}
+    run, result = bench(dict(TINY, published={"output_tokens_per_s": 0.5}), dict(PREFIX, published=published))
+    assert run.rc == 0, run.output
+    assert [item["name"] for item in result["skipped"]] == ["190k-1k"]
+    assert "195584 tokens and the service takes" in run.words
+    tiny, prefix = result["runs"]
+    for entry, output in ((tiny, 8 * 32), (prefix, 8 * 16)):
+        figures = entry["figures"]
+        assert entry["gate"]["verdict"] == "pass" and figures["completed"] == 8 and figures["output_tokens"] == output
+        assert figures["output_tokens_per_s"] == pytest.approx(output / figures["duration_s"], rel=0.02)
+        # The distributions are of the same answers as vLLM's own percentiles.
+        for name in ("ttft", "tpot", "itl"):
+            assert len(entry["quantiles"][name]) == 101
+            assert entry["quantiles"][name][50] == pytest.approx(figures[f"median_{name}_ms"], rel=0.05)
+        assert "vllm bench serve" in entry["command"] and f"--seed {entry['seed']}" in entry["command"]
+    # What is measured is not in the cache of the warm-up; a common prefix is.
+    assert tiny["figures"]["prefix_hit_rate"] < 0.2 < prefix["figures"]["prefix_hit_rate"]
+    provenance = result["provenance"]
+    assert provenance["hosts"] == ["a2-node1", "a2-node2"] and provenance["topology"]["data-parallel-size"] == 2
+    assert provenance["image_id"].startswith("sha256:") and provenance["vllm"].startswith("0.")
+    assert provenance["driver"] and provenance["npus"] and provenance["problems"] == []
+    (page,) = tmp_path.glob("*.html")
+    assert page.read_text().count("<svg") == 8
+
+
+def test_a_figure_that_is_not_reached_fails_after_it_is_written(bench):
+    run, result = bench(dict(TINY, published={"output_tokens_per_s": 1e6}), vllm_benchmark_scenarios=["tiny"])
+    assert run.rc != 0 and "replica default: tiny missed the gate" in run.words
+    assert "% of the published 1000000.00; wanted 97.0 %" in run.words and "look at: " in run.words
+    assert result["runs"][0]["gate"]["verdict"] == "fail" and result["ok"] is False
+
+
+def test_a_scenario_that_the_service_cannot_take_is_refused_when_it_is_named(bench):
+    run, result = bench(vllm_benchmark_scenarios=["190k-1k"])
+    assert run.rc != 0 and result is None
+    assert "190k-1k: its requests have 195584 tokens and the service takes" in run.words
+    assert "Deploy with a larger max-model-len in vllm_recipe_args" in run.words
+
+
+def test_a_sweep_finds_what_meets_a_latency(bench):
+    sweep = {"scenario": "tiny", "ttft_ms": 600000, "tpot_ms": 600000, "last": 4, "rounds": 2}
+    run, result = bench(TINY, vllm_benchmark_scenarios=["tiny"], vllm_benchmark_sweep=sweep)
+    assert run.rc == 0, run.output
+    assert [point["concurrency"] for point in result["sweep"]["points"]] == [1, 2, 4] and result["sweep"]["best"] == 4
+    assert "the highest concurrency that meets it: 4" in run.output
+    # One that nothing meets ends after one level.
+    run, result = bench(TINY, vllm_benchmark_scenarios=["tiny"], vllm_benchmark_sweep=dict(sweep, ttft_ms=0.001))
+    assert run.rc == 0 and result["sweep"]["best"] == 0 and len(result["sweep"]["points"]) == 1
+    assert "no concurrency meets it" in run.output
+
+
+def test_two_results_are_compared_and_other_lengths_refused(bench, tmp_path):
+    paths = []
+    for index, scenario in enumerate((TINY, TINY, dict(TINY, output_tokens=16))):
+        run, result = bench(scenario, vllm_benchmark_scenarios=["tiny"])
+        assert run.rc == 0, run.output
+        paths.append(str(tmp_path / f"result{index}"))
+        (tmp_path / f"result{index}").write_text(json.dumps(result))
+    page = tmp_path / "compared.md"
+    run = playbook(
+        "benchmark_compare.yml", "-e", json.dumps({"vllm_benchmark_files": paths[:2], "vllm_benchmark_compared": str(page)})
+    )
+    assert run.rc == 0 and "output tokens/s" in run.output, run.output
+    assert page.read_text().startswith("# Benchmarks compared")
+    run = playbook("benchmark_compare.yml", "-e", json.dumps({"vllm_benchmark_files": paths[::2]}))
+    assert run.rc != 0 and "output_tokens of tiny: 32 and 16" in run.words
+
+
+def test_a_busy_service_is_not_measured(bench):
+    stop = threading.Event()
+    body = json.dumps({"model": "minimax25", "prompt": "Hello", "max_tokens": 400, "ignore_eos": True}).encode()
+
+    def ask():
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        while not stop.is_set():
+            request = urllib.request.Request(URL + "/v1/completions", body, {"Content-Type": "application/json"})
+            opener.open(request, timeout=60).read()
+
+    clients = [threading.Thread(target=ask) for _ in range(4)]
+    for client in clients:
+        client.start()
+    try:
+        run, result = bench(TINY, vllm_benchmark_scenarios=["tiny"])
+    finally:
+        stop.set()
+        for client in clients:
+            client.join()
+    assert run.rc != 0 and result is None
+    assert "the service is busy" in run.words and "other requests would be measured with ours" in run.words
