@@ -41,7 +41,9 @@ def bench(tmp_path):
         given = dict(vllm_benchmark_own=list(own), vllm_benchmark_dir=str(tmp_path), **variables)
         before = lab("ssh", "a2-node1", STATE + "; true")
         run = playbook("benchmark.yml", "-e", json.dumps(given))
-        assert lab("ssh", "a2-node1", STATE + "; true") == before, "the container is another, or something was left in it"
+        assert lab("ssh", "a2-node1", STATE + "; true") == before, (
+            "the container is another, or something was left in it"
+        )
         assert set(run.changed.values()) == {0} and "Traceback" not in run.output, run.output
         written = list(tmp_path.glob("*.json"))
         return run, json.loads(written[0].read_text()) if written else None
@@ -110,7 +112,9 @@ def test_two_results_are_compared_and_other_lengths_refused(bench, tmp_path):
         (tmp_path / f"result{index}").write_text(json.dumps(result))
     page = tmp_path / "compared.md"
     run = playbook(
-        "benchmark_compare.yml", "-e", json.dumps({"vllm_benchmark_files": paths[:2], "vllm_benchmark_compared": str(page)})
+        "benchmark_compare.yml",
+        "-e",
+        json.dumps({"vllm_benchmark_files": paths[:2], "vllm_benchmark_compared": str(page)}),
     )
     assert run.rc == 0 and "output tokens/s" in run.output, run.output
     assert page.read_text().startswith("# Benchmarks compared")
