@@ -31,11 +31,18 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._redact import (
     parse_environment,
     secret_values,
 )
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._run import driver_env, find_tool, last_lines, run_tail
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._run import (
+    driver_env,
+    find_tool,
+    last_lines,
+    run,
+    run_tail,
+)
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._signatures import diagnose
 
 OUTPUT = 512 * 1024  # of one command
 LOG = 4 * 1024 * 1024  # of one log
+CANN_FILES, CANN_BYTES = 24, 128 * 1024  # newest files of CANN's logs, and the end of each
 SECONDS = 150  # for all of it
 CONFIG, STATE, RUNTIME = "/etc/ascend-vllm", "/var/lib/ascend-vllm", "/run/ascend-vllm"
 SUPERVISOR = "ascend-vllm@{0}.service"
@@ -205,6 +212,53 @@ def chip_users(root="/"):
     return fill
 
 
+def cann_logs(docker, name, timeout, root="/"):
+    """The ends of the newest logs that CANN wrote inside the container, which may have ended.
+
+    Read where the engine keeps the container's files: such logs may be gigabytes, too much for a copy.
+    """
+
+    def fill(part):
+        rc, text, late = run([docker, "container", "inspect", name], timeout)
+        found = first_json(text, "[") if rc == 0 else None
+        if not found:
+            raise Missing("the engine gives no answer" if late else "there is no container {0}".format(name))
+        variables = dict(word.split("=", 1) for word in environment_of(text) if "=" in word)
+        place = (variables.get("ASCEND_PROCESS_LOG_PATH") or "/root/ascend/log").strip("/")
+        pid = (found[0].get("State") or {}).get("Pid")
+        upper = ((found[0].get("GraphDriver") or {}).get("Data") or {}).get("UpperDir")
+        base = os.path.join(root, "proc", str(pid), "root") if pid else upper
+        if not base:
+            raise Missing("the container has ended, and the engine does not tell where its files are")
+        folder = base
+        for step in place.split("/"):
+            folder = os.path.join(folder, step)
+            if os.path.islink(folder) or not os.path.isdir(folder):  # a link would lead out of the container
+                raise Missing("CANN wrote no /{0} in the container".format(place))
+        newest = sorted(
+            (
+                (os.lstat(path).st_mtime, path)
+                for place, unused, files in os.walk(folder)
+                for path in (os.path.join(place, file) for file in files)
+                if stat.S_ISREG(os.lstat(path).st_mode)
+            ),
+            reverse=True,
+        )
+        texts = []
+        for _seen, path in newest[:CANN_FILES]:
+            tail = Part(path, "", contents(path, CANN_BYTES))
+            tail.run()
+            part.cut += tail.cut
+            texts.append("== {0}\n{1}\n".format(path[len(base) :], tail.text or tail.missing))
+        if len(newest) > CANN_FILES:
+            part.problems.append("the {0} newest of {1} files".format(CANN_FILES, len(newest)))
+        if not texts:
+            raise Missing("/{0} is empty".format(place))
+        return "\n".join(texts)
+
+    return fill
+
+
 # -- the parts ------------------------------------------------------------------------------------------------------
 
 
@@ -260,6 +314,7 @@ def groups(name, engine, chips, lines, since, npu_smi, hccn_tool, timeout, root=
         "engine": [
             engine_part("container/inspect.json", "the container as the engine has it", "container", "inspect", name),
             asked("container/log.txt", "the container's log, its last lines", [docker] + log[1:], limit=LOG),
+            Part("container/cann-logs.txt", "CANN's logs, the newest", cann_logs(docker, name, timeout, root)),
             engine_part("engine/version.txt", "versions of client and engine", "version"),
             engine_part("engine/info.txt", "the engine's set-up", "info"),
             engine_part("engine/containers.txt", "all containers", "ps", "--all", "--no-trunc"),

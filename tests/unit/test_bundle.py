@@ -268,3 +268,52 @@ def test_node_logs_without_a_container(docker):
     assert "such as 10m" in run_module("node_logs", name=NAME, engine=docker.path, since="x")["msg"]
     result = run_module("node_logs", name=NAME, engine="/nowhere/docker")
     assert "there is no command" in result["missing"]["log"]
+
+
+# -- CANN's logs ------------------------------------------------------------------------------------------------------
+
+
+def cann(tmp_path, upper, pid=0, variables=()):
+    """What the part holds, for a container whose files are in *upper*."""
+    docker = tmp_path / "docker"
+    inspected = [
+        {"State": {"Pid": pid}, "GraphDriver": {"Data": {"UpperDir": str(upper)}}, "Config": {"Env": list(variables)}}
+    ]
+    docker.write_text("#!/bin/sh\ncat <<'END'\n" + json.dumps(inspected) + "\nEND\n")
+    docker.chmod(0o755)
+    part = _bundle.Part("container/cann-logs.txt", "", _bundle.cann_logs(str(docker), "c", 10, str(tmp_path)))
+    part.run()
+    return part
+
+
+def test_the_ends_of_cann_s_newest_logs_of_an_ended_container(tmp_path):
+    folder = tmp_path / "upper" / "root" / "ascend" / "log" / "debug" / "plog"
+    folder.mkdir(parents=True)
+    for number in range(30):
+        (folder / f"plog-{number}.log").write_text(f"line of {number}\n")
+        os.utime(folder / f"plog-{number}.log", (number, number))
+    (folder / "plog-29.log").write_text("early\n" * 100000 + "EI0006 late\n")
+    (folder / "lure.log").symlink_to("/etc/hostname")
+    part = cann(tmp_path, tmp_path / "upper")
+    assert part.text.index("== /root/ascend/log/debug/plog/plog-29.log") < part.text.index("plog-28.log")
+    assert "EI0006 late" in part.text and len(part.text) < 200000 and part.cut > 400000
+    assert "plog-0.log" not in part.text and "lure" not in part.text
+    assert part.problems == ["the 24 newest of 30 files"]
+
+
+def test_cann_s_logs_of_a_running_container_and_elsewhere(tmp_path):
+    folder = tmp_path / "proc" / "77" / "root" / "var" / "cann"
+    folder.mkdir(parents=True)
+    (folder / "a.log").write_text("from the running one\n")
+    part = cann(tmp_path, "", 77, ["ASCEND_PROCESS_LOG_PATH=/var/cann"])
+    assert "from the running one" in part.text
+    assert cann(tmp_path, "", 77).missing == "CANN wrote no /root/ascend/log in the container"
+
+
+def test_a_link_does_not_lead_out_of_the_container(tmp_path):
+    outside = tmp_path / "outside" / "ascend" / "log"
+    outside.mkdir(parents=True)
+    (outside / "secret.log").write_text("of the host\n")
+    (tmp_path / "upper").mkdir()
+    (tmp_path / "upper" / "root").symlink_to(tmp_path / "outside")
+    assert cann(tmp_path, tmp_path / "upper").missing == "CANN wrote no /root/ascend/log in the container"

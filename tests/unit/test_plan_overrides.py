@@ -4,7 +4,7 @@ import copy
 import json
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import recipe_of, plan, releases, secrets_given
+from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan, recipe_of, releases, secrets_given
 from ansible_collections.ascend_ops.vllm.plugins.module_utils import _render
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan_input import recipe_errors
 from test_plan import a2, a3, node
