@@ -6,6 +6,7 @@
 PYTHON ?= python3
 HARDWARE ?= a2
 VENV := $(CURDIR)/.venv
+HOUR := tests/integration/test_interrupted.py tests/integration/test_rolling.py
 LAB := $(VENV)/bin/python lab/lab
 
 export PATH := $(VENV)/bin:$(PATH)
@@ -37,14 +38,14 @@ molecule: dev-tools
 	KEEP_NODES=yes molecule test --scenario-name a2    # the failure cases go on with its nodes
 
 failures: dev-tools
-	pytest -q -x tests/integration --ignore tests/integration/test_interrupted.py
+	pytest -q -x tests/integration $(addprefix --ignore ,$(HOUR))
 
 # What an hour of faults, upgrades and killed runs shows. Not part of `make test`.
 day2: dev-tools
 	molecule test --scenario-name upgrade
 	KEEP_NODES=yes molecule test --scenario-name recovery
 	KEEP_NODES=yes molecule test --scenario-name teardown
-	pytest -q tests/integration/test_interrupted.py
+	pytest -q $(HOUR)
 	$(LAB) down --all
 
 versions: dev-tools
