@@ -60,6 +60,11 @@ def systemctl(*arguments):
         )
 
 
+def drop_slice():
+    """End the slice that systemd made for the instances of the unit; without one of them it would stay until a boot."""
+    run(["systemctl", "stop", "system-ascend\\x2dvllm.slice"], 30)
+
+
 def timer_is(name):
     """``(active, enabled)``: does the timer of a service run, and does it start at boot?"""
     words = [

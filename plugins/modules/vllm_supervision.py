@@ -152,6 +152,8 @@ class Watch(object):
             shutil.rmtree(folder, ignore_errors=True)
         if paths:
             supervision.systemctl("daemon-reload")
+        if not others:
+            supervision.drop_slice()
 
 
 def main():
