@@ -85,7 +85,8 @@ def plan(inputs, forks=0):
     nodes = []
     for given in inputs:
         secrets = given.get("secrets") or {"names": [], "errors": []}
-        errors += ["node {0}: {1}".format(given["host"], text) for text in given.get("unknown", []) + secrets["errors"]]
+        unknown = _inputs.unknown_inputs(given.get("variables") or [], known_inputs())
+        errors += ["node {0}: {1}".format(given["host"], text) for text in unknown + secrets["errors"]]
         try:
             recipe = recipe_of(str(given["settings"]["name"]))
         except _plan_input.PlanError as error:
@@ -182,7 +183,6 @@ class FilterModule:
             "supervision": _supervision.settings_for,
             "service_directory": _render.service_directory,
             "secrets_given": secrets_given,
-            "unknown_inputs": lambda variables: _inputs.unknown_inputs(variables, known_inputs()),
             "target_groups": _inputs.target_groups,
             "layout_errors": _inputs.layout_errors,
         }
