@@ -62,7 +62,9 @@ def proportional(pid):
 def close(sockets):
     """End the ssh masters whose sockets are in a folder, so that each run opens its own connections."""
     for socket in Path(sockets).glob("*"):
-        subprocess.run(["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "-q", "any"], capture_output=True, check=False)
+        subprocess.run(
+            ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "-q", "any"], capture_output=True, check=False
+        )
     for _ in range(100):
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:

@@ -255,7 +255,9 @@ def naive_playbook(given):
     """One task for each line of the guide, as one writes it down while reading it."""
 
     def lines(name, path, mode):
-        longest = max(len(item[{"env_lines": "environment", "launch_lines": "launch"}[name]].splitlines()) for item in given)
+        longest = max(
+            len(item[{"env_lines": "environment", "launch_lines": "launch"}[name]].splitlines()) for item in given
+        )
         return [
             {
                 "name": f"Line {number + 1} of {path}",
@@ -292,7 +294,9 @@ def naive_playbook(given):
                 {"name": "Folder", "ansible.builtin.file": {"path": "{{ given.folder }}", "state": "directory"}},
                 *lines("env_lines", "service.env", "0600"),
                 *lines("launch_lines", "launch.sh", "0755"),
-                command("Is there a container?", "docker inspect {{ given.name }}", register="there", failed_when=False),
+                command(
+                    "Is there a container?", "docker inspect {{ given.name }}", register="there", failed_when=False
+                ),
                 command("Run the container", "docker run --detach {{ given.words }}", when="there.rc != 0"),
                 command("Start the container", "docker start {{ given.name }}", when="there.rc == 0"),
                 {
@@ -321,7 +325,9 @@ def naive_playbook(given):
 
 def table(rows):
     """The medians of all rounds as Markdown, and how they compare with the floor's and the naive playbook's."""
-    middle = {key: {name: statistics.median(one[name] for one in found) for name in found[0]} for key, found in rows.items()}
+    middle = {
+        key: {name: statistics.median(one[name] for one in found) for name in found[0]} for key, found in rows.items()
+    }
     lines = [
         "| run | of | median s | spread s | × floor | naive is slower | controller CPU s | MB | tasks | sessions per node |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",

@@ -36,4 +36,6 @@ if given["url"]:
             )
         ],
     )
-    server.shell(name="Ask", commands=["curl -sf {url}/v1/chat/completions -d '{question}' | grep tokens".format(**given)])
+    server.shell(
+        name="Ask", commands=["curl -sf {url}/v1/chat/completions -d '{question}' | grep tokens".format(**given)]
+    )

@@ -25,7 +25,9 @@ NETWORK, BRIDGE, SUBNET, GATEWAY = "ascend-vllm-light", "ascendlight0", "10.214.
 LABEL = "ascend-vllm-light"
 SESSIONS = "/run/sessions.log"
 # The lab's options but for those that systemd needs.
-OPTIONS = [word for word in nodes.NODE_OPTIONS if word not in ("--restart", "on-failure", "--stop-signal", "SIGRTMIN+3")]
+OPTIONS = [
+    word for word in nodes.NODE_OPTIONS if word not in ("--restart", "on-failure", "--stop-signal", "SIGRTMIN+3")
+]
 SSH_OPTIONS = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
 
 
@@ -140,7 +142,9 @@ def running(count, hardware="a2"):
     if not engine.answers():
         sys.exit("the lab's engine does not run: `lab/lab up` first")
     if engine.docker("network", "inspect", NETWORK, check=False).returncode == 0:
-        sys.exit(f"there is a network {NETWORK} already: another benchmark runs, or `light.py remove` after a killed one")
+        sys.exit(
+            f"there is a network {NETWORK} already: another benchmark runs, or `light.py remove` after a killed one"
+        )
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *unused: sys.exit(1))
     folder = tempfile.mkdtemp(prefix="ascend-vllm-light-")
