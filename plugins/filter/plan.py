@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
+from ansible import context
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.ascend_ops.vllm.plugins.module_utils import (
     _facts_peers,
     _group,
@@ -153,6 +155,32 @@ def saved_facts(directory, host):
     return told if isinstance(told, dict) else {"error": "{0} holds no facts of a node".format(path)}
 
 
+SSH = ("ssh", "smart", "ansible.builtin.ssh")
+
+
+def slow_connections(hosts, hostvars, pipelining):
+    """A warning where nodes are reached over ssh without pipelining, which changes no verdict; else an empty text.
+
+    :param pipelining: what the configuration says; variables of a node go before.
+    """
+    transport = context.CLIARGS.get("connection") or "ssh"
+    slow = []
+    for host in hosts:
+        variables = hostvars[host]
+        given = variables.get("ansible_ssh_pipelining", variables.get("ansible_pipelining", pipelining))
+        if variables.get("ansible_connection", transport) in SSH and not boolean(given, strict=False):
+            slow.append(host)
+    if not slow:
+        return ""
+    return (
+        "warning: pipelining is off for {0}{1}: each step opens several sessions on a node instead of one. Put "
+        "'pipelining = True' under [connection] in ansible.cfg, as that of this collection has it, or set "
+        "ANSIBLE_PIPELINING=true. With become, sudo must not have requiretty.".format(
+            ", ".join(slow[:3]), " and {0} more".format(len(slow) - 3) if len(slow) > 3 else ""
+        )
+    )
+
+
 def proof_text(node, proof):
     """What a proof showed, in a few lines."""
     lines = ["replica {0}: {1} serves {2}".format(node["replica"], node["service"]["url"], node["service"]["model"])]
@@ -178,6 +206,7 @@ class FilterModule:
             "preflight_junit": _report.junit,
             "preflight_stopping": _report.stopping,
             "saved_facts": saved_facts,
+            "slow_connections": slow_connections,
             "peers": _facts_peers.peers_for,
             "group_action": _group.group_action,
             "supervision": _supervision.settings_for,
