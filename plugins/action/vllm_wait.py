@@ -23,6 +23,11 @@ SLICE = 10
 PROGRESS = 30
 
 
+def slice_after(waited):
+    """Seconds of the next look: a tenth of the time waited, so that word of the others is not waited for much longer."""
+    return max(1, min(SLICE, int(waited / 10)))
+
+
 class ActionModule(ActionBase):
     """The action of ``ascend_ops.vllm.vllm_wait``."""
 
@@ -50,7 +55,7 @@ class ActionModule(ActionBase):
         )
         name = given["spec"]["name"]
         probe = {key: given[key] for key in ("started_at", "url", "model", "api_key", "key_of", "ca_file", "engine")}
-        probe.update(name=name, seconds=SLICE, request_timeout=30)
+        probe.update(name=name, request_timeout=30)
         start = time.monotonic()
         shown = 0.0
         run = os.getppid()
@@ -60,7 +65,11 @@ class ActionModule(ActionBase):
                 if word["state"] == "dead":
                     self._stop(given, task_vars)
                 return self._told(result, word, host)
-            seen = self._execute_module("ascend_ops.vllm.vllm_probe", module_args=probe, task_vars=task_vars)
+            # The node that serves the API is the one that gives word: it need not look up for others' often.
+            seconds = SLICE if given["url"] else slice_after(time.monotonic() - start)
+            seen = self._execute_module(
+                "ascend_ops.vllm.vllm_probe", module_args=dict(probe, seconds=seconds), task_vars=task_vars
+            )
             if seen.get("failed") or seen.get("unreachable"):
                 result.update(seen)
                 self._tell(news, host, "failed", seen.get("msg", "the node could not be asked"))

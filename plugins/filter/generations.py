@@ -15,14 +15,21 @@ def _told(hostvars, host, name):
 
 def failed_steps(mates, hostvars):
     """The nodes for which a step of the run failed so far, whether or not the run went on with them."""
-    return [
-        host
-        for host in mates
-        if any(
-            _told(hostvars, host, name).get("failed") or _told(hostvars, host, name).get("unreachable")
-            for name in _rolling.STEPS
-        )
-    ]
+    failed = []
+    for host in mates:
+        variables = (
+            hostvars[host] if host in hostvars else {}
+        )  # once: all of a host's variables are put together for it
+        told = [variables.get(name) or {} for name in _rolling.STEPS]
+        if any(step.get("failed") or step.get("unreachable") for step in told):
+            failed.append(host)
+    return failed
+
+
+def nothing_to_do(mates, hostvars):
+    """Is there nothing for a deploy to do on any node of a replica, and were all of them proven together?"""
+    told = [_told(hostvars, host, "__vllm_service_settled") for host in mates]
+    return all(one.get("settled") for one in told) and len({one["group"] for one in told}) == 1
 
 
 def generation_group(mates, hostvars):
@@ -74,6 +81,7 @@ class FilterModule:
         return {
             "failed_steps": failed_steps,
             "generation_group": generation_group,
+            "nothing_to_do": nothing_to_do,
             "way_back": way_back,
             "with_restored": with_restored,
             "replica_order": _rolling.order,

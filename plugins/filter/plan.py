@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
+from ansible import context
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.ascend_ops.vllm.plugins.module_utils import (
     _facts_peers,
     _group,
@@ -85,7 +87,8 @@ def plan(inputs, forks=0):
     nodes = []
     for given in inputs:
         secrets = given.get("secrets") or {"names": [], "errors": []}
-        errors += ["node {0}: {1}".format(given["host"], text) for text in given.get("unknown", []) + secrets["errors"]]
+        unknown = _inputs.unknown_inputs(given.get("variables") or [], known_inputs())
+        errors += ["node {0}: {1}".format(given["host"], text) for text in unknown + secrets["errors"]]
         try:
             recipe = recipe_of(str(given["settings"]["name"]))
         except _plan_input.PlanError as error:
@@ -152,6 +155,32 @@ def saved_facts(directory, host):
     return told if isinstance(told, dict) else {"error": "{0} holds no facts of a node".format(path)}
 
 
+SSH = ("ssh", "smart", "ansible.builtin.ssh")
+
+
+def slow_connections(hosts, hostvars, pipelining):
+    """A warning where nodes are reached over ssh without pipelining, which changes no verdict; else an empty text.
+
+    :param pipelining: what the configuration says; variables of a node go before.
+    """
+    transport = context.CLIARGS.get("connection") or "ssh"
+    slow = []
+    for host in hosts:
+        variables = hostvars[host]
+        given = variables.get("ansible_ssh_pipelining", variables.get("ansible_pipelining", pipelining))
+        if variables.get("ansible_connection", transport) in SSH and not boolean(given, strict=False):
+            slow.append(host)
+    if not slow:
+        return ""
+    return (
+        "warning: pipelining is off for {0}{1}: each step opens several sessions on a node instead of one. Put "
+        "'pipelining = True' under [connection] in ansible.cfg, as that of this collection has it, or set "
+        "ANSIBLE_PIPELINING=true. With become, sudo must not have requiretty.".format(
+            ", ".join(slow[:3]), " and {0} more".format(len(slow) - 3) if len(slow) > 3 else ""
+        )
+    )
+
+
 def proof_text(node, proof):
     """What a proof showed, in a few lines."""
     lines = ["replica {0}: {1} serves {2}".format(node["replica"], node["service"]["url"], node["service"]["model"])]
@@ -177,12 +206,12 @@ class FilterModule:
             "preflight_junit": _report.junit,
             "preflight_stopping": _report.stopping,
             "saved_facts": saved_facts,
+            "slow_connections": slow_connections,
             "peers": _facts_peers.peers_for,
             "group_action": _group.group_action,
             "supervision": _supervision.settings_for,
             "service_directory": _render.service_directory,
             "secrets_given": secrets_given,
-            "unknown_inputs": lambda variables: _inputs.unknown_inputs(variables, known_inputs()),
             "target_groups": _inputs.target_groups,
             "layout_errors": _inputs.layout_errors,
         }

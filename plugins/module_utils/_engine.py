@@ -100,14 +100,7 @@ class Engine(object):
     def image(self, name):
         """``{"id", "digests", "size", "architecture"}`` of an image, or None."""
         found = self.inspect("image", name)
-        if found is None:
-            return None
-        return {
-            "id": found["Id"],
-            "digests": found.get("RepoDigests") or [],
-            "size": found.get("Size"),
-            "architecture": found.get("Architecture"),
-        }
+        return None if found is None else image_state(found)
 
     def container(self, name):
         """The state of a container as :func:`container_state` has it, or None where there is none."""
@@ -153,6 +146,16 @@ class Engine(object):
         """The names of the containers that this collection made, but for *name*."""
         output = self.call(["ps", "--all", "--filter", "label=" + LABEL_SERVICE, "--format", "{{.Names}}"])[1]
         return sorted(set(output.split()) - {name})
+
+
+def image_state(found):
+    """``{"id", "digests", "size", "architecture"}`` of an image, from what the engine says of it."""
+    return {
+        "id": found["Id"],
+        "digests": found.get("RepoDigests") or [],
+        "size": found.get("Size"),
+        "architecture": found.get("Architecture"),
+    }
 
 
 def container_state(found, name):

@@ -11,7 +11,12 @@ import json
 import os
 import re
 
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import LABEL_SERVICE, Engine, EngineError
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import (
+    LABEL_SERVICE,
+    Engine,
+    EngineError,
+    image_state,
+)
 
 CHIP = re.compile(r"/dev/davinci\d+$")
 # A key of the engine's `info` -> the key here.
@@ -67,15 +72,11 @@ def gather(plan, options):
 
 def _image(engine, name):
     """What ``Engine.image`` tells, and ``os`` and ``soc``: the chip that vllm-ascend's kernels in it were built for."""
-    image = engine.image(name)
-    if image is None:
+    found = engine.inspect("image", name)
+    if found is None:
         return None
-    output = engine.call(["image", "inspect", name], check=False)[1]
-    found = first_json(output, "[") or [{}]
-    entry = found[0] if isinstance(found[0], dict) else {}
-    image["os"] = entry.get("Os")
-    image["soc"] = None
-    for word in (entry.get("Config") or {}).get("Env") or []:
+    image = dict(image_state(found), os=found.get("Os"), soc=None)
+    for word in (found.get("Config") or {}).get("Env") or []:
         if str(word).startswith("SOC_VERSION="):
             image["soc"] = str(word).partition("=")[2] or None
     return image

@@ -97,10 +97,8 @@ class Generations(object):
                     _render.service_directory(node["container"]), FILES[0][0]
                 )
             )
-        digests = {name: _files.digest(name, content) for name, content in files.items() if content is not None}
-        identity = short_digest(
-            [group, container["image_id"], sorted(digests.items()), [node.get(part) for part in PARTS]]
-        )
+        digests = digests_of(files)
+        identity = identity_of(node, group, container["image_id"], digests)
         deployed = self.deployed()
         current = deployed["current"]
         if current and current["id"] == identity and self.is_whole(identity):
@@ -121,6 +119,15 @@ class Generations(object):
             self.save(generation, files)
         self.point(head(generation), deployed)
         return identity, True
+
+    def proven_group(self, node, hosts, image_id):
+        """The group of the current generation where that is what is on the node now, proven on these hosts; else None."""
+        current = self.deployed()["current"]
+        if not current or sorted(current.get("hosts") or []) != sorted(hosts):
+            return None
+        digests = digests_of(self.live(_render.service_directory(node["container"])))
+        same = current["id"] == identity_of(node, current["group"], image_id, digests)
+        return current["group"] if same and self.is_whole(current["id"]) else None
 
     def save(self, generation, files):
         """Lay a generation down as a whole, its image's name first."""
@@ -177,7 +184,7 @@ class Generations(object):
         try:
             generation = json.loads(text or "")
             files = {name: _files.read(self.path(identity, name))[0] for name, unused in FILES}
-            found = {name: _files.digest(name, content) for name, content in files.items() if content is not None}
+            found = digests_of(files)
             good = generation["digests"] == found and generation["id"] == identity and files[FILES[0][0]] is not None
             for key in ("group", "hosts", "proven_at", "image", "image_id", "kept_image", "spec", "node"):
                 good = good and key in generation
@@ -295,6 +302,16 @@ class Generations(object):
                 and container["labels"].get(LABEL_SPEC) == generation["spec"]
             )
         return told
+
+
+def digests_of(files):
+    """The digests of the files that are there, by name."""
+    return {name: _files.digest(name, content) for name, content in files.items() if content is not None}
+
+
+def identity_of(node, group, image_id, digests):
+    """The id of a generation: all that makes it what it is."""
+    return short_digest([group, image_id, sorted(digests.items()), [node.get(part) for part in PARTS]])
 
 
 def head(generation):

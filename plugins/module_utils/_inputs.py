@@ -8,6 +8,7 @@ from __future__ import absolute_import, annotations, division, print_function
 __metaclass__ = type
 
 import difflib
+import functools
 import re
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import HARDWARE_OF_GROUP
@@ -35,12 +36,17 @@ def unknown_inputs(variables, known):
     :param known: the names of the inputs, from the roles' argument specs.
     :return: a list of sentences, one per unknown name.
     """
-    known = list(known) + list(PLAYBOOK_INPUTS)
-    return [
-        "the variable {0} is no input of this collection.{1}".format(name, nearest(name, known))
-        for name in sorted(variables)
-        if name not in known and (_OURS.match(name) or _is_slip(name, known))
-    ]
+    known = tuple(known) + PLAYBOOK_INPUTS
+    told = (_unknown(str(name), known) for name in sorted(variables))
+    return [sentence for sentence in told if sentence]
+
+
+@functools.lru_cache(maxsize=None)
+def _unknown(name, known):
+    """The sentence about one name, or None; remembered, since all nodes have much the same names."""
+    if name in known or not (_OURS.match(name) or _is_slip(name, known)):
+        return None
+    return "the variable {0} is no input of this collection.{1}".format(name, nearest(name, list(known)))
 
 
 def _is_slip(name, known):

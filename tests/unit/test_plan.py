@@ -22,7 +22,7 @@ CASES = {
 def node(host, group, address, **settings):
     """What the role vllm_recipe collects of one node."""
     settings = dict({"name": "minimax_m2_5", "address": address, "replica": "default"}, **settings)
-    return {"host": host, "groups": [group], "unknown": [], "settings": settings}
+    return {"host": host, "groups": [group], "variables": [], "settings": settings}
 
 
 def a3(**settings):

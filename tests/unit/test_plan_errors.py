@@ -350,5 +350,8 @@ def test_one_wrong_replica_leaves_the_others_planned():
 
 def test_misspelt_variables_are_errors_of_their_node():
     nodes = a3()
-    nodes[0]["unknown"] = ["the variable vllm_recipe_sceanrios is no input of this collection."]
-    assert errors_of(nodes) == ["node a3-node1: the variable vllm_recipe_sceanrios is no input of this collection."]
+    nodes[0]["variables"] = ["vllm_recipe_sceanrios", "ansible_host"]
+    assert errors_of(nodes) == [
+        "node a3-node1: the variable vllm_recipe_sceanrios is no input of this collection. Did you mean "
+        "'vllm_recipe_scenarios'?"
+    ]

@@ -4,7 +4,7 @@ import json
 from xml.etree import ElementTree
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan, preflight, saved_facts
+from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan, preflight, saved_facts, slow_connections
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._preflight import catalogue, judge
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._report import junit, stopping, text
 from healthy import own_facts
@@ -126,3 +126,23 @@ def test_saved_facts(tmp_path):
 def test_the_oldest_python_follows_from_the_controller(core, oldest):
     (report,) = preflight(NODES, facts_of(NODES), "", core)
     assert checks(report, "a2-node1")["host.python"]["wanted"] == "Python {0} or later".format(oldest)
+
+
+HOSTS = ["n1", "n2", "n3", "n4", "n5"]
+
+
+@pytest.mark.parametrize(
+    "variables, configured, slow",
+    [
+        ({}, True, ""),
+        ({}, False, "n1, n2, n3 and 2 more"),
+        ({"n2": {"ansible_pipelining": False}}, True, "n2"),
+        ({"n2": {"ansible_pipelining": "no"}, "n4": {"ansible_ssh_pipelining": False}}, True, "n2, n4"),
+        ({host: {"ansible_pipelining": "yes"} for host in HOSTS[1:]}, False, "n1"),
+        ({host: {"ansible_connection": "local"} for host in HOSTS}, False, ""),
+        ({"n1": {"ansible_ssh_pipelining": True, "ansible_pipelining": False}}, True, ""),
+    ],
+)
+def test_ssh_without_pipelining_is_warned_of(variables, configured, slow):
+    said = slow_connections(HOSTS, dict({host: {} for host in HOSTS}, **variables), configured)
+    assert said.startswith("warning: pipelining is off for {0}: ".format(slow)) if slow else said == ""

@@ -47,3 +47,8 @@ def test_a_container_is_not_stopped_for_a_run_that_was_killed(parents, modules, 
     result = action.run(task_vars={"inventory_hostname": "n1"})
     assert result["failed"] and ran == modules
     assert ("the run was broken off" in result["msg"]) == (parents[0] != parents[1])
+
+
+@pytest.mark.parametrize("waited, seconds", [(0, 1), (19, 1), (55, 5), (99, 9), (100, 10), (4000, 10)])
+def test_who_waits_for_word_of_the_others_looks_up_in_time(waited, seconds):
+    assert vllm_wait.slice_after(waited) == seconds
