@@ -124,6 +124,12 @@ def secrets_given(secrets):
     return {"names": [] if errors else sorted(secrets), "errors": errors}
 
 
+def mates(planned, host):
+    """The hosts of the replica that a host of a plan belongs to, itself among them, in the plan's order."""
+    replicas = {node["host"]: node["replica"] for node in planned["nodes"]}
+    return [other for other, replica in replicas.items() if replica == replicas[host]]
+
+
 # ansible-core, and the oldest Python that it runs on nodes with.
 NODE_PYTHON = (("2.20", "3.9"), ("2.18", "3.8"), ("2.17", "3.7"), ("2.16", "3.6"))
 
@@ -207,6 +213,7 @@ class FilterModule:
             "preflight_stopping": _report.stopping,
             "saved_facts": saved_facts,
             "slow_connections": slow_connections,
+            "mates": mates,
             "peers": _facts_peers.peers_for,
             "group_action": _group.group_action,
             "supervision": _supervision.settings_for,

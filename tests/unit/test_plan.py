@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
+from ansible_collections.ascend_ops.vllm.plugins.filter.plan import mates, plan
 
 GOLDEN = Path(__file__).parent / "fixtures" / "plans"
 CASES = {
@@ -55,3 +55,9 @@ def test_every_case_has_a_golden_file_and_every_golden_file_a_case():
 def test_too_few_forks_are_a_warning():
     assert not [text for text in plan(a2(), 2)["warnings"] if "forks" in text]
     assert [text for text in plan(a2(), 1)["warnings"] if "1 forks for 2 nodes" in text]
+
+
+def test_mates_are_the_hosts_of_a_replica():
+    nodes = plan(a2() + [node("a3-node1", "a3", "10.0.0.21", replica="east")])
+    assert mates(nodes, "a2-node2") == mates(nodes, "a2-node1") == ["a2-node1", "a2-node2"]
+    assert mates(nodes, "a3-node1") == ["a3-node1"]
