@@ -13,7 +13,7 @@ export PATH := $(VENV)/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/playbooks/collections
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-.PHONY: demo test lint unit molecule failures day2 versions tools dev-tools clean-lab
+.PHONY: demo test lint unit molecule failures day2 speed versions tools dev-tools clean-lab
 
 demo: tools
 	$(VENV)/bin/python lab/demo.py $(HARDWARE)
@@ -47,6 +47,11 @@ day2: dev-tools
 	KEEP_NODES=yes molecule test --scenario-name teardown
 	pytest -q $(HOUR)
 	$(LAB) down --all
+
+# How fast a deploy is, against others and with many nodes (about an hour): the tables of benchmarks/README.md.
+speed: dev-tools
+	$(VENV)/bin/python benchmarks/deploy/run.py
+	$(VENV)/bin/python benchmarks/scale/run.py
 
 versions: dev-tools
 	python tests/versions.py
