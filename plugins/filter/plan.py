@@ -105,6 +105,7 @@ def plan(inputs, forks=0):
     if errors:
         return {"nodes": [], "errors": errors, "warnings": []}
     planned = _plan.plan(nodes, releases())
+    planned["index"] = index_of(planned["nodes"])
     if 0 < forks < len(nodes):
         planned["warnings"].append(
             "{0} forks for {1} nodes: nodes of a replica are not watched at the same time, so that a dead one may be "
@@ -124,10 +125,12 @@ def secrets_given(secrets):
     return {"names": [] if errors else sorted(secrets), "errors": errors}
 
 
-def mates(planned, host):
-    """The hosts of the replica that a host of a plan belongs to, itself among them, in the plan's order."""
-    replicas = {node["host"]: node["replica"] for node in planned["nodes"]}
-    return [other for other, replica in replicas.items() if replica == replicas[host]]
+def index_of(nodes):
+    """Where each host stands in a plan, and the hosts of its replica: so that no step looks through all nodes for it."""
+    replicas = {}
+    for node in nodes:
+        replicas.setdefault(node["replica"], []).append(node["host"])
+    return {node["host"]: {"at": at, "mates": replicas[node["replica"]]} for at, node in enumerate(nodes)}
 
 
 # ansible-core, and the oldest Python that it runs on nodes with.
@@ -213,7 +216,6 @@ class FilterModule:
             "preflight_stopping": _report.stopping,
             "saved_facts": saved_facts,
             "slow_connections": slow_connections,
-            "mates": mates,
             "peers": _facts_peers.peers_for,
             "group_action": _group.group_action,
             "supervision": _supervision.settings_for,

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import mates, plan
+from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 
 GOLDEN = Path(__file__).parent / "fixtures" / "plans"
 CASES = {
@@ -57,7 +57,12 @@ def test_too_few_forks_are_a_warning():
     assert [text for text in plan(a2(), 1)["warnings"] if "1 forks for 2 nodes" in text]
 
 
-def test_mates_are_the_hosts_of_a_replica():
-    nodes = plan(a2() + [node("a3-node1", "a3", "10.0.0.21", replica="east")])
-    assert mates(nodes, "a2-node2") == mates(nodes, "a2-node1") == ["a2-node1", "a2-node2"]
-    assert mates(nodes, "a3-node1") == ["a3-node1"]
+def test_each_host_is_told_its_place_and_its_replica():
+    told = plan(a2() + [node("a3-node1", "a3", "10.0.0.21", replica="east")])
+    both = ["a2-node1", "a2-node2"]
+    assert {host: place["mates"] for host, place in told["index"].items()} == {
+        "a2-node1": both,
+        "a2-node2": both,
+        "a3-node1": ["a3-node1"],
+    }
+    assert all(told["nodes"][place["at"]]["host"] == host for host, place in told["index"].items())
