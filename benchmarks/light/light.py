@@ -117,8 +117,12 @@ def inventory(light):
         "    ansible_python_interpreter: /usr/bin/python3",
         "    vllm_service_supervised: false    # a light node has no systemd",
         "    vllm_recipe_container: {shm_size: 1g}",
-        "  children:",
     ]
+    if light.hardware == "a3":
+        lines.append(
+            "    vllm_recipe_args: {quantization: null, speculative_config: null}    # the lab's weights are tiny and plain"
+        )
+    lines.append("  children:")
     for group, members in groups.items():
         lines += [f"    {group}:", "      hosts:"]
         lines += [

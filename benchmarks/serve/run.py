@@ -86,8 +86,9 @@ class Node:
 
     def clean(self):
         """Take the service away, ours or the one by hand."""
-        self.playbook("teardown.yml", "-e", "vllm_teardown_confirm=yes")
+        # First the container, since a teardown takes away none that it did not make.
         self.inside(f"docker rm --force {self.plan['container']['name']} >/dev/null 2>&1 || true")
+        self.playbook("teardown.yml", "-e", "vllm_teardown_confirm=yes")
 
     def lay(self):
         """The files of the way by hand."""
