@@ -105,7 +105,8 @@ def plan(inputs, forks=0):
     if errors:
         return {"nodes": [], "errors": errors, "warnings": []}
     planned = _plan.plan(nodes, releases())
-    planned["index"] = index_of(planned["nodes"])
+    if not planned["errors"]:
+        planned["index"] = index_of(planned["nodes"])
     if 0 < forks < len(nodes):
         planned["warnings"].append(
             "{0} forks for {1} nodes: nodes of a replica are not watched at the same time, so that a dead one may be "
