@@ -1,4 +1,4 @@
-"""benchmark.yml on two A2 nodes: real `vllm bench serve` against real vLLM on CPU, with lengths that a tiny model takes.
+"""benchmark.yml on an A3 node: real `vllm bench serve` against real vLLM on CPU, with lengths that a tiny model takes.
 
 The gate is tried both ways. The figures say nothing of an NPU.
 """
@@ -9,7 +9,10 @@ import urllib.request
 
 import pytest
 
-from .conftest import URL, lab, playbook
+from .conftest import ROOT, lab, playbook
+
+NODE, URL = "a3-node1", "http://10.213.0.51:8000"
+INVENTORY = ROOT / "lab" / "inventories" / "a3"
 
 TINY = {"name": "tiny", "input_tokens": 48, "output_tokens": 32, "prompts": 8, "concurrency": 4}
 PREFIX = {
@@ -21,14 +24,25 @@ PREFIX = {
     "prompts": 8,
     "concurrency": 2,
 }
-STATE = "docker inspect -f '{{.Id}} {{.State.StartedAt}}' minimax2_5; docker exec minimax2_5 ls /tmp | grep ascend-vllm-bench"
+STATE = "docker inspect -f '{{.Id}} {{.State.StartedAt}}' vllm-ascend; docker exec vllm-ascend ls /tmp | grep ascend-vllm-bench"
+
+
+@pytest.fixture(scope="session")
+def deployed():
+    """Instead of the A2 nodes' own: nothing here needs them."""
 
 
 @pytest.fixture(scope="module", autouse=True)
-def as_deployed(deployed):
-    """Whatever other tests left: the service is deployed."""
-    run = playbook("deploy_a2.yml")
+def service():
+    """An A3 node that serves; it is removed afterwards where it was not there before."""
+    was_there = NODE in lab("status")
+    lab("up", "--hardware", "a3")
+    lab("mend", NODE)
+    run = playbook("deploy_a3.yml", inventory=INVENTORY)
     assert run.rc == 0, run.output
+    yield
+    if not was_there:
+        lab("down", "--hardware", "a3")
 
 
 @pytest.fixture
@@ -39,11 +53,9 @@ def bench(tmp_path):
         for old in tmp_path.glob("*.json"):
             old.rename(old.with_suffix(".old"))
         given = dict(vllm_benchmark_own=list(own), vllm_benchmark_dir=str(tmp_path), **variables)
-        before = lab("ssh", "a2-node1", STATE + "; true")
-        run = playbook("benchmark.yml", "-e", json.dumps(given))
-        assert lab("ssh", "a2-node1", STATE + "; true") == before, (
-            "the container is another, or something was left in it"
-        )
+        before = lab("ssh", NODE, STATE + "; true")
+        run = playbook("benchmark.yml", "-e", json.dumps(given), inventory=INVENTORY)
+        assert lab("ssh", NODE, STATE + "; true") == before, "the container is another, or something was left in it"
         assert set(run.changed.values()) == {0} and "Traceback" not in run.output, run.output
         written = list(tmp_path.glob("*.json"))
         return run, json.loads(written[0].read_text()) if written else None
@@ -55,7 +67,7 @@ def test_a_service_is_measured_and_the_gate_passes(bench, tmp_path):
     published = {"output_tokens_per_s": 0.5, "prefix_hit_rate": 0.5}
     run, result = bench(dict(TINY, published={"output_tokens_per_s": 0.5}), dict(PREFIX, published=published))
     assert run.rc == 0, run.output
-    assert [item["name"] for item in result["skipped"]] == ["190k-1k"]
+    assert [item["name"] for item in result["skipped"]] == ["3.5k-1.5k", "190k-1k"]
     assert "195584 tokens and the service takes" in run.words
     tiny, prefix = result["runs"]
     for entry, output in ((tiny, 8 * 32), (prefix, 8 * 16)):
@@ -70,7 +82,7 @@ def test_a_service_is_measured_and_the_gate_passes(bench, tmp_path):
     # What is measured is not in the cache of the warm-up; a common prefix is.
     assert tiny["figures"]["prefix_hit_rate"] < 0.2 < prefix["figures"]["prefix_hit_rate"]
     provenance = result["provenance"]
-    assert provenance["hosts"] == ["a2-node1", "a2-node2"] and provenance["topology"]["data-parallel-size"] == 2
+    assert provenance["hosts"] == [NODE] and provenance["topology"]["data-parallel-size"] == 1
     assert provenance["image_id"].startswith("sha256:") and provenance["vllm"].startswith("0.")
     assert provenance["driver"] and provenance["npus"] and provenance["problems"] == []
     (page,) = tmp_path.glob("*.html")
@@ -124,7 +136,7 @@ def test_two_results_are_compared_and_other_lengths_refused(bench, tmp_path):
 
 def test_a_busy_service_is_not_measured(bench):
     stop = threading.Event()
-    body = json.dumps({"model": "minimax25", "prompt": "Hello", "max_tokens": 400, "ignore_eos": True}).encode()
+    body = json.dumps({"model": "MiniMax-M2.5", "prompt": "Hello", "max_tokens": 400, "ignore_eos": True}).encode()
 
     def ask():
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
