@@ -65,9 +65,11 @@ def bench(tmp_path):
 
 def test_a_service_is_measured_and_the_gate_passes(bench, tmp_path):
     published = {"output_tokens_per_s": 0.5, "prefix_hit_rate": 0.5}
-    run, result = bench(dict(TINY, published={"output_tokens_per_s": 0.5}), dict(PREFIX, published=published))
+    # One's own comes in the place of the recipe's of the same name, which would take minutes.
+    own = dict(TINY, name="3.5k-1.5k", published={"output_tokens_per_s": 0.5})
+    run, result = bench(own, dict(PREFIX, published=published))
     assert run.rc == 0, run.output
-    assert [item["name"] for item in result["skipped"]] == ["3.5k-1.5k", "190k-1k"]
+    assert [item["name"] for item in result["skipped"]] == ["190k-1k"]
     assert "195584 tokens and the service takes" in run.words
     tiny, prefix = result["runs"]
     for entry, output in ((tiny, 8 * 32), (prefix, 8 * 16)):
