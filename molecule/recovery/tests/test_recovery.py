@@ -1,7 +1,7 @@
 """Deaths of a running replica on two A2 nodes: each time tokens come back, and nobody did anything.
 
-The time from the fault to the first good token is printed, and written to ``recovery.json`` in molecule's ephemeral
-directory. vLLM is real, on CPU; its start takes most of the time.
+The time from the fault to the first good token is printed, and written to ``.cache/recovery.json``. vLLM is real,
+on CPU; its start takes most of the time.
 """
 
 import json
@@ -17,7 +17,8 @@ URL = "http://10.213.0.11:20004"
 PRIMARY, SECONDARY = 11, 12
 NAME = "minimax2_5"
 LIMIT = 420
-RESULTS = Path(os.environ.get("MOLECULE_EPHEMERAL_DIRECTORY", "/tmp")) / "recovery.json"
+# Not in molecule's ephemeral directory, which it empties at the end.
+RESULTS = Path(__file__).resolve().parents[3] / ".cache" / "recovery.json"
 
 
 def answers(timeout=8):
@@ -92,6 +93,7 @@ FAULTS = {
 def results():
     times = {}
     yield times
+    RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(times, indent=1) + "\n")
     print("\nseconds from the fault to the first good token:")
     for name, seconds in times.items():

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-RESULTS = Path(os.environ.get("MOLECULE_EPHEMERAL_DIRECTORY", "/tmp")) / "upgrade-durations.json"
+# Not in molecule's ephemeral directory, which it empties at the end.
+RESULTS = Path(__file__).resolve().parents[3] / ".cache" / "upgrade-durations.json"
 INVENTORY = os.environ.get("UPGRADE_INVENTORY") or str(Path(os.environ.get("MOLECULE_INVENTORY_FILE", "")).parent)
 
 
@@ -56,6 +57,7 @@ def durations():
     """Seconds by name, written to a file at the end."""
     taken = {}
     yield taken
+    RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(taken, indent=1) + "\n")
 
 
