@@ -35,6 +35,7 @@ COUNTERS = {
     "prefix_hits": "vllm:prefix_cache_hits",
     "preemptions": "vllm:num_preemptions",
     "requests": "vllm:request_success",
+    "generated": "vllm:generation_tokens",
     "draft_tokens": "vllm:spec_decode_num_draft_tokens",
     "accepted_tokens": "vllm:spec_decode_num_accepted_tokens",
 }
@@ -196,19 +197,26 @@ class Bench(object):
         self.engine.call(["exec", self.name, "rm", "-rf", self.folder], check=False)
 
     def idle(self, patience=15):
-        """Wait until nobody asks the service; what other requests get would be missing from the figures."""
+        """Wait until nobody asks the service; what other requests get would be missing from the figures.
+
+        Two looks must agree: between short requests none runs for a moment.
+        """
         end = time.time() + patience
+        last = None
         while True:
-            text = self.client.text("/metrics", 10)
-            told = counters(text)
-            active = [told[key] for key in GAUGES if told[key]]
-            if not active:
+            told = counters(self.client.text("/metrics", 10))
+            if told == last and not any(told[key] for key in GAUGES):
                 return told
             if time.time() > end:
                 raise BenchError(
-                    "the service is busy: {0:.0f} requests run or wait, and other requests would be measured with ours. "
-                    "Keep clients away, or wait for the benchmark that still goes on.".format(sum(active))
+                    "the service is busy: {0:.0f} requests run or wait, and {1:.0f} tokens were put out within a second. Others' "
+                    "requests would be measured with ours. Keep clients away, or wait for the benchmark that still goes "
+                    "on.".format(
+                        sum(told[key] or 0 for key in GAUGES),
+                        (told["generated"] or 0) - ((last or told)["generated"] or 0),
+                    )
                 )
+            last = told
             time.sleep(1)
 
     def measure(self, scenario, seed, prompts=None, concurrency=None):

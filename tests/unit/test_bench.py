@@ -12,6 +12,7 @@ from ansible_collections.ascend_ops.vllm.plugins.filter.benchmark import (
     benchmark_service,
 )
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
+from ansible_collections.ascend_ops.vllm.plugins.module_utils import _bench
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench import (
     command,
     counters,
@@ -176,6 +177,33 @@ def test_counters_are_summed_over_engines():
     )  # requests: started anew
 
 
+class Service:
+    """A client of a service whose /metrics tell these numbers of running requests and of tokens, one after the other."""
+
+    def __init__(self, *told):
+        self.told = list(told)
+
+    def text(self, path, _timeout):
+        running, tokens = self.told.pop(0) if len(self.told) > 1 else self.told[0]
+        return (
+            f'vllm:num_requests_running{{engine="0"}} {running}\nvllm:generation_tokens_total{{engine="0"}} {tokens}\n'
+        )
+
+
+def test_a_service_is_idle_when_two_looks_agree(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(_bench.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    monkeypatch.setattr(_bench.time, "time", lambda: clock[0])
+    idle = _bench.Bench(None, "c", Service((0, 5), (0, 5)), SERVICE, 10).idle()
+    assert idle["generated"] == 5
+    # between requests none runs, and yet it puts out tokens
+    _bench.Bench(None, "c", Service((0, 5), (1, 9), (0, 20), (0, 20)), SERVICE, 10).idle()
+    with pytest.raises(_bench.BenchError, match="0 requests run or wait, and 7 tokens were put out within a second"):
+        _bench.Bench(None, "c", Service(*[(0, 7 * number) for number in range(40)]), SERVICE, 10).idle()
+    with pytest.raises(_bench.BenchError, match="the service is busy: 3 requests run"):
+        _bench.Bench(None, "c", Service((3, 5)), SERVICE, 10).idle()
+
+
 def test_quantiles():
     assert quantiles([]) == []
     assert quantiles([3, 1, 2])[0::50] == [1, 2, 3]
@@ -244,6 +272,7 @@ COUNTERS = {
     "prefix_hits": 100.0,
     "preemptions": 0.0,
     "requests": 8.0,
+    "generated": 256.0,
     "draft_tokens": None,
     "accepted_tokens": None,
 }
