@@ -118,7 +118,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench import Bench, BenchError, command
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench_scenario import tokens_of
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import Engine, EngineError
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import Engine, EngineError, container_state
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_read import driver_package_version, read_npus
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._openai import Client
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._supervise import api_key
@@ -126,13 +126,14 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._supervise import 
 
 def about(engine, name, client):
     """What a figure depends on, as far as this node tells it."""
-    container = engine.container(name)
+    found = engine.inspect("container", name)
+    container = container_state(found, name) if found else None
     if container is None or not container["running"]:
         raise BenchError("there is no running container {0} to measure; see status.yml.".format(name))
     image = engine.image(container["image_id"]) or {}
     info, unused = read_npus(None, 20.0)
     return {
-        "image": engine.inspect("container", name)["Config"]["Image"],
+        "image": found["Config"]["Image"],
         "image_id": container["image_id"],
         "image_digests": image.get("digests", []),
         "container_started_at": container["started_at"],

@@ -4,16 +4,15 @@ Both nodes take part in each step, and go back together. The tests go on from wh
 """
 
 import json
-import ssl
 import subprocess
 import threading
-import urllib.error
-import urllib.request
 
 import pytest
 
 from ..unit.certificates import Pki
 from .conftest import lab, playbook
+from .test_secrets import CHAT
+from .test_secrets import ask as send
 
 NODES = ("a2-node1", "a2-node2")
 ADDRESS, NAME = "10.213.0.11", "minimax2_5"
@@ -52,16 +51,7 @@ def variables(key=KEY, **arguments):
 
 def ask(key, authority):
     """The status of a request for tokens."""
-    body = {"model": "minimax25", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
-    request = urllib.request.Request(URL + "/v1/chat/completions", json.dumps(body).encode(), headers)
-    context = ssl.create_default_context(cafile=authority)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-    try:
-        with opener.open(request, timeout=60) as answer:
-            return answer.status
-    except urllib.error.HTTPError as error:
-        return error.code
+    return send(URL, key, authority, dict(CHAT, model="minimax25"))
 
 
 def started():
