@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils import _node_facts
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._node_facts import (
     gather,
@@ -20,7 +19,25 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._node_facts import
     pids_of,
     wanted_ports,
 )
-from test_plan import a2
+
+# What is read of a node's plan. No filter makes it here: these tests run with a node's Python, without Ansible.
+NODE = {
+    "host": "a2-node1",
+    "role": "primary",
+    "hardware": "a2",
+    "address": "10.0.0.11",
+    "ranks": [0, 7, 16],
+    "ports": {"api": 20004, "rpc": 2347, "hccl": [60000, 60007]},
+    "weights": [{"directory": "MiniMax-M2.5", "draft": False, "path": "/nowhere/models/MiniMax-M2.5"}],
+    "service": {},
+    "tls": {},
+    "container": {
+        "name": "minimax2_5",
+        "image": "quay.io/ascend/vllm-ascend:v0.20.2rc1",
+        "devices": ["/dev/davinci0", "/dev/davinci1", "/dev/davinci_manager"],
+        "mounts": [{"source": "/nowhere/models", "target": "/nowhere/models", "read_only": True, "optional": False}],
+    },
+}
 
 IP = """\
 1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever
@@ -103,14 +120,13 @@ def test_is_device(tmp_path):
 
 
 def test_gather_on_a_machine_without_any_of_it():
-    node = plan(a2(weights_dir="/nowhere/models"))["nodes"][0]
-    facts = gather(node, engine="/nowhere/docker", archive="/nowhere/image.tar", npu_smi="/nowhere/npu-smi", timeout=5)
+    facts = gather(NODE, engine="/nowhere/docker", archive="/nowhere/image.tar", npu_smi="/nowhere/npu-smi", timeout=5)
     assert json.loads(json.dumps(facts)) == facts
     assert facts["npu"]["code"] and facts["npu"]["remedy"]
     assert "no command '/nowhere/docker'" in facts["engine"]["error"]
     assert facts["archive"] is False and facts["weights"][0]["exists"] is False
     assert facts["network"]["interface"] is None and facts["service_pids"] == []
-    assert set(facts["devices"]) == set(node["container"]["devices"])
+    assert set(facts["devices"]) == set(NODE["container"]["devices"])
 
 
 BUSY = Path(__file__).parent / "fixtures" / "npu-smi" / "info-910B2C-npu12to15-23.0.3-busy.txt"
@@ -135,7 +151,7 @@ def test_a_process_on_an_npu_that_ended_meanwhile_is_not_told(tmp_path, alive):
     tool = tmp_path / "npu-smi"
     tool.write_text(NPU_SMI.format(tmp_path))
     tool.chmod(0o755)
-    facts = gather(plan(a2())["nodes"][0], engine="/nowhere/docker", npu_smi=str(tool), timeout=5)
+    facts = gather(NODE, engine="/nowhere/docker", npu_smi=str(tool), timeout=5)
     (chip,) = [device for device in facts["npu"]["devices"] if device["npu_id"] == 12]
     assert [process["pid"] for process in chip["processes"]] == ([holder] if alive else [])
 
