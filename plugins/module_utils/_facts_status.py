@@ -177,6 +177,7 @@ def supervisor(name, options):
         "loaded": False,
         "active": False,
         "enabled": False,
+        "for": None,
         "error": "",
         "state": _status.known_state(read_json(os.path.join(STATE, name, "state.json"))),
     }
@@ -184,7 +185,7 @@ def supervisor(name, options):
         [
             "systemctl",
             "show",
-            "--property=LoadState,ActiveState,UnitFileState",
+            "--property=LoadState,ActiveState,UnitFileState,ActiveEnterTimestampMonotonic",
             "ascend-vllm@{0}.timer".format(name),
         ],
         options["timeout"],
@@ -196,6 +197,9 @@ def supervisor(name, options):
     told["loaded"] = values.get("LoadState") == "loaded"
     told["active"] = values.get("ActiveState") == "active"
     told["enabled"] = values.get("UnitFileState", "").startswith("enabled")
+    entered = values.get("ActiveEnterTimestampMonotonic", "")  # microseconds
+    if told["active"] and entered.isdigit():
+        told["for"] = round(time.monotonic() - int(entered) / 1e6, 1)
     return told
 
 

@@ -18,8 +18,10 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._group import TOGE
 SCHEMA_VERSION = 1
 # Seconds after which what the supervisor saw last is old news: it looks every 15 s.
 STALE = 300
-# States of the supervisor that call for somebody, whatever the service does.
+# Seconds that its first look may take, after a deploy for instance: it begins within 2 s and asks the service for tokens.
+FIRST_LOOK = 30
 RECIPE = ("name", "release", "checkpoint", "scenarios")
+# States of the supervisor that call for somebody, whatever the service does.
 TROUBLE = ("failing", "restarting", "gave-up", "down")
 _NAME = re.compile(r"\s*(?:(--[A-Za-z][\w.-]*)|([A-Z_][A-Z0-9_]*)=)")
 _SIZES = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
@@ -430,8 +432,10 @@ def _of_supervisor(facts, name, deploy):
         return [("supervisor.off", seen, do + ".")]
     state = supervisor["state"]
     if state is None:
-        seen = "{0} is active, and has told nothing yet".format(timer)
-        return [("supervisor.silent", seen, "Wait 15 s; then see 'journalctl -u ascend-vllm@{0}'.".format(name))]
+        if supervisor["for"] is not None and supervisor["for"] < FIRST_LOOK:
+            return []
+        seen = "{0} is active, and has told nothing".format(timer)
+        return [("supervisor.silent", seen, "See 'journalctl -u ascend-vllm@{0}'.".format(name))]
     age = facts["time"] - state["checked_at"]
     if age > STALE:
         seen = "it looked last {0} ago".format(duration(age))

@@ -78,7 +78,7 @@ status:
     files_error: {description: Why the files could not be compared; else empty., type: str}
     secrets: {description: "The file of secrets: C(missing), C(mode), the C(names) in it and those C(wanted).", type: dict}
     deployed: {description: "What was deployed last and proven, and what before; or null.", type: dict}
-    supervisor: {description: "Its timer: C(loaded), C(active), C(enabled); and the C(state) that it saw last.", type: dict}
+    supervisor: {description: "Its timer: C(loaded), C(active), C(enabled), C(for) how many seconds; and the C(state) that it saw last.", type: dict}
     tuning: {description: "C(compliant), and what C(differs); null where the host is not to be tuned.", type: dict}
     probe: {description: "C(state) C(ready) or C(silent), and the verdicts; null on a node that serves no API.", type: dict}
 """

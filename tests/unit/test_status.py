@@ -88,6 +88,7 @@ def healthy(node=NODES[0]):
                 "loaded": True,
                 "active": True,
                 "enabled": True,
+                "for": 3900.0,
                 "error": "",
                 "state": {
                     "state": "serving" if primary else "joined",
@@ -111,6 +112,15 @@ def judged(change=lambda facts: None, both=lambda facts: None, nodes=NODES):
         both(facts)
     change(told[nodes[0]["host"]])
     return report(nodes, told)
+
+
+def test_a_supervisor_that_was_just_turned_on_may_take_a_moment_for_its_first_look():
+    def problems(seconds):
+        seen = judged(lambda facts: facts["supervisor"].update({"state": None, "for": seconds}))
+        return [problem["id"] for problem in seen["replicas"][0]["problems"]]
+
+    assert problems(5.0) == []
+    assert problems(31.0) == problems(None) == ["supervisor.silent"]
 
 
 def test_a_healthy_replica_has_no_problem():
@@ -237,7 +247,7 @@ DRIFTS = [
         "Run deploy_a2.yml",
     ),
     (has("supervisor.wanted", False), "supervisor.on", "though supervision is turned off", "deploy_a2.yml"),
-    (has("supervisor.state", None), "supervisor.silent", "has told nothing yet", "journalctl"),
+    (has("supervisor.state", None), "supervisor.silent", "has told nothing", "journalctl"),
     (state(checked_at=NOW - 301), "supervisor.stale", "it looked last 5 min ago", "journalctl"),
     (state(state="gave-up", reason="5 restarts"), "supervisor.gave_up", "gave-up: 5 restarts", "mend the cause"),
     (state(state="failing", reason="no token"), "supervisor.failing", "failing: no token", "docker logs"),
@@ -478,7 +488,13 @@ def node(tmp_path, monkeypatch):
     (generation.parent.parent / "deployed.json").write_text(json.dumps({"current": record}))
     (tmp_path / "run" / "vllm-ascend" / "state.json").write_text(json.dumps(state))
     systemctl = tmp_path / "bin" / "systemctl"
-    systemctl.write_text("#!/bin/sh\necho LoadState=loaded\necho ActiveState=active\necho UnitFileState=enabled\n")
+    values = (
+        "LoadState=loaded",
+        "ActiveState=active",
+        "UnitFileState=enabled",
+        "ActiveEnterTimestampMonotonic=1000000",
+    )
+    systemctl.write_text("#!/bin/sh\n" + "".join("echo {0}\n".format(value) for value in values))
     systemctl.chmod(0o755)
     monkeypatch.setenv("PATH", "{0}:{1}".format(systemctl.parent, os.environ["PATH"]))
     monkeypatch.setattr(_facts_status, "RECORDS", str(tmp_path / "var"))
@@ -521,6 +537,7 @@ def test_a_node_tells_that_all_is_as_planned(node, tmp_path):
     assert [item["mode"] for item in seen["files"]] == ["0755", "0600"]
     assert (seen["secrets"]["names"], seen["secrets"]["wanted"]) == (["HF_TOKEN", "VLLM_API_KEY"], ["A", "B"])
     assert "k 1" not in json.dumps(seen)
+    assert seen["supervisor"]["for"] > 0  # this machine's uptime, but for a second
     assert seen["supervisor"]["active"] and seen["supervisor"]["enabled"] and seen["supervisor"]["loaded"]
     assert (
         seen["supervisor"]["state"]["state"] == "serving"
