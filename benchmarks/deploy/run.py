@@ -28,6 +28,8 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils import _render  # 
 
 ROOT = measure.ROOT
 PYINFRA = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ascend-vllm-benchmarks/pyinfra"
+# Run with our settings after a deploy of ours: parts of it, and the least that Ansible can do.
+ALONE = (ROOT / "playbooks/preflight.yml", ROOT / "playbooks/status.yml", HERE / "ping.yml")
 TUNING = {"governor": ["performance"], "vm.swappiness": "0", "kernel.numa_balancing": "0", "migration": "50000"}
 
 # What there is on a node, as JSON.
@@ -160,17 +162,15 @@ class Bench:
         inventory.write_text(f"nodes = {hosts!r}\n")
         return [program, "-y", inventory, HERE / "with_pyinfra.py"], dict(os.environ)
 
-    def ours(self, playbook="deploy_a2.yml"):
-        """A playbook of this collection."""
-        return measure.ansible(
-            ROOT / "playbooks" / playbook, ROOT / "ansible.cfg", self.sockets, "-i", self.light.inventory
-        )
+    def ours(self, playbook=ROOT / "playbooks/deploy_a2.yml"):
+        """A playbook with the settings of this project."""
+        return measure.ansible(playbook, ROOT / "ansible.cfg", self.sockets, "-i", self.light.inventory)
 
     # -- runs -----------------------------------------------------------------------------------------------------------
 
     def run(self, way):
-        """One run, measured."""
-        words, env = self.ours(way) if way.endswith(".yml") else self.ways[way]
+        """One run of one of the ways, or of a playbook, measured."""
+        words, env = self.ours(way) if isinstance(way, Path) else self.ways[way]
         found = measure.run(words, env, self.light, self.sockets)
         found["tasks"] = {
             "floor": lambda text: 1,
@@ -367,8 +367,8 @@ def main():
                     if bench.look(way) != before:
                         sys.exit(f"the second run of {way} did not leave the containers alone")
                     if way == "ours":
-                        for playbook in ("preflight.yml", "status.yml"):
-                            rows.setdefault((playbook, way), []).append(bench.run(playbook))
+                        for playbook in ALONE:
+                            rows.setdefault((playbook.name, way), []).append(bench.run(playbook))
             loads = [one["load"] for found in rows.values() for one in found]
         order = {"first": 0, "second": 1}
         rows = dict(sorted(rows.items(), key=lambda item: order.get(item[0][0], 2)))
