@@ -16,8 +16,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 # Not in molecule's ephemeral directory, which it empties at the end.
-RESULTS = Path(__file__).resolve().parents[3] / ".cache" / "upgrade-durations.json"
+RESULTS = ROOT / ".cache" / "upgrade-durations.json"
 INVENTORY = os.environ.get("UPGRADE_INVENTORY") or str(Path(os.environ.get("MOLECULE_INVENTORY_FILE", "")).parent)
+
+
+# Molecule forces colours, and the tests read what is printed.
+ENVIRONMENT = dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_FORCE_COLOR="0")
 
 
 def variables(**more):
@@ -35,7 +39,7 @@ def playbook(name, *arguments):
         text=True,
         timeout=900,
         check=False,
-        env=dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1"),
+        env=ENVIRONMENT,
     )
     changed = {host: int(count) for host, count in re.findall(r"^(\S+) .*changed=(\d+)", ran.stdout, re.M)}
     return ran.returncode, ran.stdout, changed, round(time.monotonic() - start, 1)
@@ -113,7 +117,7 @@ def state(host):
         text=True,
         timeout=60,
         check=True,
-        env=dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1"),
+        env=ENVIRONMENT,
     )
     lines = ran.stdout.splitlines()
     return lines[1], lines[2].split()[1]
