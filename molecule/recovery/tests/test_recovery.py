@@ -67,6 +67,7 @@ def lab(*words):
     return " ".join([os.environ["LAB"], *words])
 
 
+CONTAINER = f"/var/lib/docker/containers/$(docker inspect --format '{{{{.Id}}}}' {NAME})"
 # name: node, command on it (or on this machine, for None), what mends it after some seconds
 FAULTS = {
     "primary's API process killed": (PRIMARY, kill("[v]llm serve"), None),
@@ -84,7 +85,14 @@ FAULTS = {
         PRIMARY,
         "mount -t tmpfs -o size=4k full /var/lib/ascend-vllm && (cat /dev/zero > /var/lib/ascend-vllm/full || true) && "
         + kill("VLLM::EngineCor[e]"),
-        (40, "umount"),
+        (40, "umount /var/lib/ascend-vllm"),
+    ),
+    # The engine keeps the container's state and log there. What is mounted stays until the node is removed: the log is open.
+    "no room on the engine's disk": (
+        PRIMARY,
+        f"cd {CONTAINER} && cp -a . /run/kept && mount -t tmpfs -o size=64m full {CONTAINER} && "
+        f"cp -a /run/kept/. {CONTAINER} && (cat /dev/zero > {CONTAINER}/full || true) && " + kill("VLLM::EngineCor[e]"),
+        (40, f"rm {CONTAINER}/full"),
     ),
 }
 
@@ -109,10 +117,7 @@ def test_the_group_comes_back(fault, node, results):
     node(where).check_output(command) if where else here(command)
     if mend:
         time.sleep(mend[0])
-        if mend[1] == "umount":
-            node(where).check_output("umount /var/lib/ascend-vllm")
-        else:
-            here(mend[1])
+        node(where).check_output(mend[1]) if where else here(mend[1])
     # Death, detection and a new group: until a token comes from containers that were started after the fault, or the
     # old ones answer again.
     time.sleep(3)
