@@ -67,7 +67,7 @@ def lab(*words):
     return " ".join([os.environ["LAB"], *words])
 
 
-CONTAINER = f"/var/lib/docker/containers/$(docker inspect --format '{{{{.Id}}}}' {NAME})"
+DOCKER = "/var/lib/docker/containers"
 # name: node, command on it (or on this machine, for None), what mends it after some seconds
 FAULTS = {
     "primary's API process killed": (PRIMARY, kill("[v]llm serve"), None),
@@ -87,12 +87,12 @@ FAULTS = {
         + kill("VLLM::EngineCor[e]"),
         (40, "umount /var/lib/ascend-vllm"),
     ),
-    # The engine keeps the container's state and log there. What is mounted stays until the node is removed: the log is open.
-    "no room on the engine's disk": (
+    # Docker keeps the container's state and log there. What is mounted stays until the node is removed: the log is open.
+    "no room on Docker's disk": (
         PRIMARY,
-        f"cd {CONTAINER} && cp -a . /run/kept && mount -t tmpfs -o size=64m full {CONTAINER} && "
-        f"cp -a /run/kept/. {CONTAINER} && (cat /dev/zero > {CONTAINER}/full || true) && " + kill("VLLM::EngineCor[e]"),
-        (40, f"rm {CONTAINER}/full"),
+        f"cp -a {DOCKER} /run/kept && mount -t tmpfs -o size=64m full {DOCKER} && cp -a /run/kept/. {DOCKER} && "
+        f"(cat /dev/zero > {DOCKER}/full || true) && " + kill("VLLM::EngineCor[e]"),
+        (40, f"rm {DOCKER}/full"),
     ),
 }
 
