@@ -11,8 +11,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
 from ansible import context
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.ascend_ops.vllm.plugins.module_utils import (
     _facts_peers,
@@ -32,7 +32,7 @@ RECIPES = ROLES / "vllm_recipe" / "files" / "recipes"
 
 @functools.lru_cache(maxsize=None)
 def _read(path):
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return yaml_load(Path(path).read_text(encoding="utf-8"))
 
 
 @functools.lru_cache(maxsize=None)
