@@ -6,6 +6,7 @@
 PYTHON ?= python3
 HARDWARE ?= a2
 VENV := $(CURDIR)/.venv
+ON_A3 := tests/integration/test_benchmark.py tests/integration/test_secrets.py
 HOUR := tests/integration/test_interrupted.py tests/integration/test_rolling.py
 LAB := $(VENV)/bin/python lab/lab
 
@@ -13,12 +14,12 @@ export PATH := $(VENV)/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/playbooks/collections
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
-.PHONY: demo test lint unit molecule failures day2 speed versions tools dev-tools clean-lab
+.PHONY: demo test lint unit tuning a3 a2 day2 speed versions tools dev-tools clean-lab
 
 demo: tools
 	$(VENV)/bin/python lab/demo.py $(HARDWARE)
 
-test: lint unit molecule failures versions
+test: lint unit tuning a3 a2 versions
 	$(LAB) down --all
 
 lint: dev-tools
@@ -31,14 +32,19 @@ lint: dev-tools
 unit: dev-tools
 	pytest -q tests/unit
 
-molecule: dev-tools
+tuning: dev-tools
 	molecule test --scenario-name tuning
-	molecule test --scenario-name a3
 	$(LAB) down --hardware a2
-	KEEP_NODES=yes molecule test --scenario-name a2    # the failure cases go on with its nodes
 
-failures: dev-tools
-	pytest -q -x tests/integration $(addprefix --ignore ,$(HOUR))
+# The scenario of each kind of node, then what is tested on its nodes: never both at once, they share the processors.
+a3: dev-tools
+	KEEP_NODES=yes molecule test --scenario-name a3
+	pytest -q -x $(ON_A3)
+	$(LAB) down --hardware a3
+
+a2: dev-tools
+	KEEP_NODES=yes molecule test --scenario-name a2
+	pytest -q -x tests/integration $(addprefix --ignore ,$(ON_A3) $(HOUR))
 
 # What an hour of faults, upgrades and killed runs shows. Not part of `make test`.
 day2: dev-tools
@@ -48,10 +54,13 @@ day2: dev-tools
 	pytest -q $(HOUR)
 	$(LAB) down --all
 
-# How fast a deploy is, against others and with many nodes (about an hour): the tables of benchmarks/README.md.
+# How fast a deploy is, against others, with many nodes, and until it serves (1 1/2 hours): the tables of benchmarks/README.md.
 speed: dev-tools
 	$(VENV)/bin/python benchmarks/deploy/run.py
 	$(VENV)/bin/python benchmarks/scale/run.py
+	$(LAB) up --hardware a3
+	$(VENV)/bin/python benchmarks/serve/run.py
+	$(LAB) down --hardware a3
 
 versions: dev-tools
 	python tests/versions.py

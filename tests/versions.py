@@ -74,10 +74,12 @@ def succeeds(command, wanted="", unwanted="(?!)", **extra):
         env=dict(os.environ, ANSIBLE_NOCOLOR="1", **extra),
         check=False,
     )
-    good = completed.returncode == 0 and wanted in completed.stdout and not re.search(unwanted, completed.stdout)
+    good = (
+        completed.returncode == 0 and re.search(wanted, completed.stdout) and not re.search(unwanted, completed.stdout)
+    )
     if not good:
         print(completed.stdout)
-    return good
+    return bool(good)
 
 
 def main():
@@ -86,18 +88,22 @@ def main():
     for version, pythons in CONTROLLERS:
         interpreter = python(pythons)
         title = (
-            f"ansible-core {version} on Python {' or '.join(pythons)}: plan, and a second deploy that changes nothing"
+            f"ansible-core {version} on Python {' or '.join(pythons)}: plan, teardown, a deploy from nothing, and a second "
+            "one that changes nothing"
         )
         if interpreter is None:
             results.append((title, "not run: no such Python here"))
             continue
         commands = environment(f"core-{version}", interpreter, f"ansible-core=={version}")
         controllers[version] = commands / "ansible-playbook"
-        deploy = [controllers[version], "playbooks/deploy_a2.yml", "-i", "lab/inventories/a2"]
+        lab = ["-i", "lab/inventories/a2"]
+        teardown = [controllers[version], "playbooks/teardown.yml", *lab, "-e", "vllm_teardown_confirm=yes"]
+        deploy = [controllers[version], "playbooks/deploy_a2.yml", *lab]
         good = (
             succeeds([controllers[version], "playbooks/plan.yml", "-i", "inventories/fleet"], "vllm serve")
-            and succeeds(deploy, "service.tool_call")
-            and succeeds(deploy, "service.tool_call", "changed=[1-9]")
+            and succeeds(teardown, "changed=[1-9]")
+            and succeeds(deploy, "changed=[1-9]")
+            and succeeds(deploy, "service.tool_call", unwanted="changed=[1-9]")
         )
         results.append((title, "passed" if good else "FAILED"))
 

@@ -15,6 +15,7 @@ NODE, URL = "a3-node1", "http://10.213.0.51:8000"
 INVENTORY = ROOT / "lab" / "inventories" / "a3"
 
 TINY = {"name": "tiny", "input_tokens": 48, "output_tokens": 32, "prompts": 8, "concurrency": 4}
+COLD = dict(TINY, warmup_prompts=0)  # one start of `vllm bench serve` less
 PREFIX = {
     "name": "tiny-prefix",
     "dataset": "prefix_repetition",
@@ -45,30 +46,48 @@ def service():
         lab("down", "--hardware", "a3")
 
 
-@pytest.fixture
-def bench(tmp_path):
-    """A function that runs benchmark.yml on scenarios; it gives the run and the result that was written, if one was."""
-
-    def measure(*own, **variables):
-        for old in tmp_path.glob("*.json"):
-            old.rename(old.with_suffix(".old"))
-        given = dict(vllm_benchmark_own=list(own), vllm_benchmark_dir=str(tmp_path), **variables)
-        before = lab("ssh", NODE, STATE + "; true")
-        run = playbook("benchmark.yml", "-e", json.dumps(given), inventory=INVENTORY)
-        assert lab("ssh", NODE, STATE + "; true") == before, "the container is another, or something was left in it"
-        assert set(run.changed.values()) == {0} and "Traceback" not in run.output, run.output
-        written = list(tmp_path.glob("*.json"))
-        return run, json.loads(written[0].read_text()) if written else None
-
-    return measure
+def measure(folder, *own, **variables):
+    """Run benchmark.yml on scenarios: the run, and the path of the result that was written, if one was."""
+    before = lab("ssh", NODE, STATE + "; true")
+    given = dict(vllm_benchmark_own=list(own), vllm_benchmark_dir=str(folder), **variables)
+    run = playbook("benchmark.yml", "-e", json.dumps(given), inventory=INVENTORY)
+    assert lab("ssh", NODE, STATE + "; true") == before, "the container is another, or something was left in it"
+    assert set(run.changed.values()) == {0} and "Traceback" not in run.output, run.output
+    return run, next(folder.glob("*.json"), None)
 
 
-def test_a_service_is_measured_and_the_gate_passes(bench, tmp_path):
+def swept(folder, scenario, **target):
+    """A sweep up to a concurrency of 4."""
+    sweep = dict({"scenario": "tiny", "ttft_ms": 600000, "tpot_ms": 600000, "last": 4, "rounds": 2}, **target)
+    return measure(folder, scenario, vllm_benchmark_scenarios=["tiny"], vllm_benchmark_sweep=sweep)
+
+
+@pytest.fixture(scope="module")
+def missed(tmp_path_factory):
+    """A figure that is not reached."""
+    scenario = dict(COLD, published={"output_tokens_per_s": 1e6})
+    return measure(tmp_path_factory.mktemp("missed"), scenario, vllm_benchmark_scenarios=["tiny"])
+
+
+@pytest.fixture(scope="module")
+def met(tmp_path_factory):
+    """A sweep that every level meets."""
+    return swept(tmp_path_factory.mktemp("met"), COLD)
+
+
+@pytest.fixture(scope="module")
+def unmet(tmp_path_factory):
+    """A sweep that no level meets, of requests with other lengths."""
+    return swept(tmp_path_factory.mktemp("unmet"), dict(COLD, output_tokens=16), ttft_ms=0.001)
+
+
+def test_a_service_is_measured_and_the_gate_passes(tmp_path):
     published = {"output_tokens_per_s": 0.5, "prefix_hit_rate": 0.5}
     # One's own comes in the place of the recipe's of the same name, which would take minutes.
     own = dict(TINY, name="3.5k-1.5k", published={"output_tokens_per_s": 0.5})
-    run, result = bench(own, dict(PREFIX, published=published))
+    run, path = measure(tmp_path, own, dict(PREFIX, published=published))
     assert run.rc == 0, run.output
+    result = json.loads(path.read_text())
     assert [item["name"] for item in result["skipped"]] == ["190k-1k"]
     assert "195584 tokens and the service takes" in run.words
     tiny, prefix = result["runs"]
@@ -91,39 +110,39 @@ def test_a_service_is_measured_and_the_gate_passes(bench, tmp_path):
     assert page.read_text().count("<svg") == 8
 
 
-def test_a_figure_that_is_not_reached_fails_after_it_is_written(bench):
-    run, result = bench(dict(TINY, published={"output_tokens_per_s": 1e6}), vllm_benchmark_scenarios=["tiny"])
+def test_a_figure_that_is_not_reached_fails_after_it_is_written(missed):
+    run, path = missed
     assert run.rc != 0 and "replica default: tiny missed the gate" in run.words
     assert "% of the published 1000000.00; wanted 97.0 %" in run.words and "look at: " in run.words
+    result = json.loads(path.read_text())
     assert result["runs"][0]["gate"]["verdict"] == "fail" and result["ok"] is False
 
 
-def test_a_scenario_that_the_service_cannot_take_is_refused_when_it_is_named(bench):
-    run, result = bench(vllm_benchmark_scenarios=["190k-1k"])
-    assert run.rc != 0 and result is None
+def test_a_scenario_that_the_service_cannot_take_is_refused_when_it_is_named(tmp_path):
+    run, path = measure(tmp_path, vllm_benchmark_scenarios=["190k-1k"])
+    assert run.rc != 0 and path is None
     assert "190k-1k: its requests have 195584 tokens and the service takes" in run.words
     assert "Deploy with a larger max-model-len in vllm_recipe_args" in run.words
 
 
-def test_a_sweep_finds_what_meets_a_latency(bench):
-    sweep = {"scenario": "tiny", "ttft_ms": 600000, "tpot_ms": 600000, "last": 4, "rounds": 2}
-    run, result = bench(TINY, vllm_benchmark_scenarios=["tiny"], vllm_benchmark_sweep=sweep)
+def test_a_sweep_finds_what_meets_a_latency(met):
+    run, path = met
     assert run.rc == 0, run.output
-    assert [point["concurrency"] for point in result["sweep"]["points"]] == [1, 2, 4] and result["sweep"]["best"] == 4
+    sweep = json.loads(path.read_text())["sweep"]
+    assert [point["concurrency"] for point in sweep["points"]] == [1, 2, 4] and sweep["best"] == 4
     assert "the highest concurrency that meets it: 4" in run.output
-    # One that nothing meets ends after one level.
-    run, result = bench(TINY, vllm_benchmark_scenarios=["tiny"], vllm_benchmark_sweep=dict(sweep, ttft_ms=0.001))
-    assert run.rc == 0 and result["sweep"]["best"] == 0 and len(result["sweep"]["points"]) == 1
+
+
+def test_a_sweep_that_nothing_meets_ends_after_one_level(unmet):
+    run, path = unmet
+    assert run.rc == 0, run.output
+    sweep = json.loads(path.read_text())["sweep"]
+    assert sweep["best"] == 0 and len(sweep["points"]) == 1
     assert "no concurrency meets it" in run.output
 
 
-def test_two_results_are_compared_and_other_lengths_refused(bench, tmp_path):
-    paths = []
-    for index, scenario in enumerate((TINY, TINY, dict(TINY, output_tokens=16))):
-        run, result = bench(scenario, vllm_benchmark_scenarios=["tiny"])
-        assert run.rc == 0, run.output
-        paths.append(str(tmp_path / f"result{index}"))
-        (tmp_path / f"result{index}").write_text(json.dumps(result))
+def test_two_results_are_compared_and_other_lengths_refused(missed, met, unmet, tmp_path):
+    paths = [str(path) for unused, path in (missed, met, unmet)]
     page = tmp_path / "compared.md"
     run = playbook(
         "benchmark_compare.yml",
@@ -136,7 +155,7 @@ def test_two_results_are_compared_and_other_lengths_refused(bench, tmp_path):
     assert run.rc != 0 and "output_tokens of tiny: 32 and 16" in run.words
 
 
-def test_a_busy_service_is_not_measured(bench):
+def test_a_busy_service_is_not_measured(tmp_path):
     stop = threading.Event()
     body = json.dumps({"model": "MiniMax-M2.5", "prompt": "Hello", "max_tokens": 400, "ignore_eos": True}).encode()
 
@@ -146,14 +165,12 @@ def test_a_busy_service_is_not_measured(bench):
             request = urllib.request.Request(URL + "/v1/completions", body, {"Content-Type": "application/json"})
             opener.open(request, timeout=60).read()
 
-    clients = [threading.Thread(target=ask) for _ in range(4)]
-    for client in clients:
-        client.start()
+    client = threading.Thread(target=ask)
+    client.start()
     try:
-        run, result = bench(TINY, vllm_benchmark_scenarios=["tiny"])
+        run, path = measure(tmp_path, TINY, vllm_benchmark_scenarios=["tiny"])
     finally:
         stop.set()
-        for client in clients:
-            client.join()
-    assert run.rc != 0 and result is None
+        client.join()
+    assert run.rc != 0 and path is None
     assert "the service is busy" in run.words and "Keep clients away" in run.words
