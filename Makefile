@@ -34,7 +34,6 @@ unit: dev-tools
 
 tuning: dev-tools
 	molecule test --scenario-name tuning
-	$(LAB) down --hardware a2
 
 # The scenario of each kind of node, then what is tested on its nodes: never both at once, they share the processors.
 a3: dev-tools
@@ -43,6 +42,7 @@ a3: dev-tools
 	$(LAB) down --hardware a3
 
 a2: dev-tools
+	$(LAB) down --hardware a2
 	KEEP_NODES=yes molecule test --scenario-name a2
 	pytest -q -x tests/integration $(addprefix --ignore ,$(ON_A3) $(HOUR))
 

@@ -22,6 +22,8 @@ CONTROLLERS = [
     ("2.19.14", ("3.11", "3.12", "3.13")),
     ("2.21.5", ("3.13", "3.12")),
 ]
+# The oldest and the newest deploy from nothing; 2.19 does in all other tests.
+FROM_NOTHING = ("2.16.19", "2.21.5")
 # What runs on nodes, where Python 3.7 is the oldest.
 NODE_TESTS = [
     "npu_smi",
@@ -87,10 +89,8 @@ def main():
     controllers = {}
     for version, pythons in CONTROLLERS:
         interpreter = python(pythons)
-        title = (
-            f"ansible-core {version} on Python {' or '.join(pythons)}: plan, teardown, a deploy from nothing, and a second "
-            "one that changes nothing"
-        )
+        what = "teardown and deploy from nothing" if version in FROM_NOTHING else "plan"
+        title = f"ansible-core {version} on Python {' or '.join(pythons)}: {what}, and a deploy that changes nothing"
         if interpreter is None:
             results.append((title, "not run: no such Python here"))
             continue
@@ -99,12 +99,10 @@ def main():
         lab = ["-i", "lab/inventories/a2"]
         teardown = [controllers[version], "playbooks/teardown.yml", *lab, "-e", "vllm_teardown_confirm=yes"]
         deploy = [controllers[version], "playbooks/deploy_a2.yml", *lab]
-        good = (
-            succeeds([controllers[version], "playbooks/plan.yml", "-i", "inventories/fleet"], "vllm serve")
-            and succeeds(teardown, "changed=[1-9]")
-            and succeeds(deploy, "changed=[1-9]")
-            and succeeds(deploy, "service.tool_call", unwanted="changed=[1-9]")
-        )
+        good = succeeds([controllers[version], "playbooks/plan.yml", "-i", "inventories/fleet"], "vllm serve")
+        if version in FROM_NOTHING:
+            good = good and succeeds(teardown) and succeeds(deploy, "changed=[1-9]")
+        good = good and succeeds(deploy, "service.tool_call", unwanted="changed=[1-9]")
         results.append((title, "passed" if good else "FAILED"))
 
     interpreter = python(["3.7"])
