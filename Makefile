@@ -56,6 +56,7 @@ day2: dev-tools
 
 # How fast a deploy is, against others, with many nodes, and until it serves (1 1/2 hours): the tables of benchmarks/README.md.
 speed: dev-tools
+	$(LAB) build
 	$(VENV)/bin/python benchmarks/deploy/run.py
 	$(VENV)/bin/python benchmarks/scale/run.py
 	$(LAB) up --hardware a3
