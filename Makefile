@@ -35,7 +35,7 @@ unit: dev-tools
 tuning: dev-tools
 	molecule test --scenario-name tuning
 
-# The scenario of each kind of node, then what is tested on its nodes: never both at once, they share the processors.
+# The scenario of each kind of node, then what is tested on its nodes. Both kinds never serve at once: they share the processors.
 a3: dev-tools
 	KEEP_NODES=yes molecule test --scenario-name a3
 	pytest -q -x $(ON_A3)

@@ -65,7 +65,7 @@ def environment(name, interpreter, *packages):
 
 
 def succeeds(command, wanted="", unwanted="(?!)", **extra):
-    """Run a command; show its output where it fails, lacks what is wanted or has what is not."""
+    """Run a command; show its output where it fails, lacks what is wanted or has what is not (patterns)."""
     completed = subprocess.run(
         command,
         cwd=ROOT,
@@ -81,7 +81,7 @@ def succeeds(command, wanted="", unwanted="(?!)", **extra):
     )
     if not good:
         print(completed.stdout)
-    return bool(good)
+    return good
 
 
 def main():
@@ -89,8 +89,10 @@ def main():
     controllers = {}
     for version, pythons in CONTROLLERS:
         interpreter = python(pythons)
-        what = "teardown and deploy from nothing" if version in FROM_NOTHING else "plan"
-        title = f"ansible-core {version} on Python {' or '.join(pythons)}: {what}, and a deploy that changes nothing"
+        more = "teardown, a deploy from nothing, " if version in FROM_NOTHING else ""
+        title = (
+            f"ansible-core {version} on Python {' or '.join(pythons)}: plan, {more}and a deploy that changes nothing"
+        )
         if interpreter is None:
             results.append((title, "not run: no such Python here"))
             continue
@@ -102,7 +104,7 @@ def main():
         good = succeeds([controllers[version], "playbooks/plan.yml", "-i", "inventories/fleet"], "vllm serve")
         if version in FROM_NOTHING:
             good = good and succeeds(teardown) and succeeds(deploy, "changed=[1-9]")
-        good = good and succeeds(deploy, "service.tool_call", unwanted="changed=[1-9]")
+        good = good and succeeds(deploy, r"service\.tool_call", unwanted="changed=[1-9]")
         results.append((title, "passed" if good else "FAILED"))
 
     interpreter = python(["3.7"])

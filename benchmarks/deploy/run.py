@@ -335,13 +335,14 @@ def table(rows):
     for (run, way), found in rows.items():
         mine = middle[run, way]
         seconds = [one["seconds"] for one in found]
+        mb = f"{mine['tree_mb']:.0f}" if mine["tree_mb"] else "–"  # over before it was looked at
         floor, naive = (middle.get((run, other), {}).get("seconds") for other in ("floor", "naive"))
         lines.append(
             f"| {run} | {way} | {mine['seconds']:.1f} | {min(seconds):.1f} to {max(seconds):.1f} | "
             + (f"{mine['seconds'] / floor:.1f} ×" if floor else "")
             + " | "
             + (f"{naive / mine['seconds']:.1f} ×" if naive else "")
-            + f" | {mine['cpu']:.1f} | {mine['tree_mb']:.0f} | {mine['tasks']:.0f} | {mine['sessions']:.1f} |"
+            + f" | {mine['cpu']:.1f} | {mb} | {mine['tasks']:.0f} | {mine['sessions']:.1f} |"
         )
     return "\n".join(lines)
 

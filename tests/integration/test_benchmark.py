@@ -71,8 +71,8 @@ def missed(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def met(tmp_path_factory):
-    """A sweep that every level meets."""
-    return swept(tmp_path_factory.mktemp("met"), COLD)
+    """A sweep that every level meets, warmed up."""
+    return swept(tmp_path_factory.mktemp("met"), TINY)
 
 
 @pytest.fixture(scope="module")
