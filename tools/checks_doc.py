@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "playbooks" / "collections"), str(ROOT)]
 
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._preflight import catalogue  # noqa: E402
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.preflight import catalogue  # noqa: E402
 
 from tests.integration.proofs import PROOFS, PROVEN_BY_INPUT  # noqa: E402
 

@@ -22,9 +22,13 @@ import yaml
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "light"), str(HERE.parent.parent / "playbooks/collections")]
 
-import light as light_nodes  # noqa: E402
-import measure  # noqa: E402
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _render  # noqa: E402
+import light as light_nodes
+import measure
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import (
+    engine,
+    layout,
+)
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
 
 ROOT = measure.ROOT
 PYINFRA = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ascend-vllm-benchmarks/pyinfra"
@@ -91,12 +95,12 @@ class Bench:
         question = {"model": node["service"]["model"], "messages": [{"role": "user", "content": "Hello, who are you?"}]}
         return {
             "name": spec["name"],
-            "folder": _render.service_directory(spec),
-            "environment": _render.environment_file(node, "eth0"),
+            "folder": layout.service_directory(spec),
+            "environment": render.environment_file(node, "eth0"),
             "launch": "#!/bin/bash\nset -a\n. /etc/ascend-vllm/service.env\nset +a\nexec "
-            + " \\\n  ".join(_render._lines(node["argv"]))
+            + " \\\n  ".join(render._lines(node["argv"]))
             + "\n",
-            "words": shlex.join(_render.create_argv(spec, mounts)[1:]),
+            "words": shlex.join(engine.create_argv(spec, mounts)[1:]),
             "url": url,
             "model": node["service"]["model"],
             "question": json.dumps(question),

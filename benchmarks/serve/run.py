@@ -24,9 +24,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "light"), str(HERE.parent.parent / "playbooks/collections")]
 
-import light as light_nodes  # noqa: E402
-import measure  # noqa: E402
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _render  # noqa: E402
+import light as light_nodes
+import measure
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import (
+    engine,
+    layout,
+)
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
 
 LIMIT = 900
 
@@ -66,7 +70,7 @@ class Node:
         self.playbook("plan.yml", "-e", f"vllm_plan_file={path}")
         (self.plan,) = json.loads(path.read_text())
         self.host = self.plan["host"]
-        (self.folder / "serve.env").write_text(_render.environment_file(self.plan, "eth0"))
+        (self.folder / "serve.env").write_text(render.environment_file(self.plan, "eth0"))
 
     def playbook(self, name, *words):
         """Run a playbook of ours; end this program where it fails."""
@@ -93,8 +97,8 @@ class Node:
     def lay(self):
         """The files of the way by hand."""
         spec = self.plan["container"]
-        folder = _render.service_directory(spec)
-        texts = {"service.env": (self.folder / "serve.env").read_text(), "launch.sh": _render.launch_script(self.plan)}
+        folder = layout.service_directory(spec)
+        texts = {"service.env": (self.folder / "serve.env").read_text(), "launch.sh": render.launch_script(self.plan)}
         lines = [f"mkdir -p {folder}"]
         lines += [f"printf %s {shlex.quote(text)} > {folder}/{name}" for name, text in texts.items()]
         self.inside("\n".join(lines))
@@ -105,7 +109,7 @@ class Node:
         wanted = self.inside("for path in " + " ".join(shlex.quote(m["source"]) for m in spec["mounts"]) + "; do "
                              'if [ -e "$path" ]; then echo "$path"; fi; done').split()  # fmt: skip
         mounts = [mount for mount in spec["mounts"] if mount["source"] in wanted]
-        words = ["docker", "run", "--detach"] + _render.create_argv(spec, mounts)[1:]
+        words = ["docker", "run", "--detach"] + engine.create_argv(spec, mounts)[1:]
         return lambda: self.inside(shlex.join(words))
 
     def measured(self, start):

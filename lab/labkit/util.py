@@ -66,7 +66,7 @@ def run(argv, check=True, stdin=None, env=None, **options):
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            universal_newlines=not isinstance(stdin, bytes),
+            text=not isinstance(stdin, bytes),
             **options,
         )
     except FileNotFoundError:

@@ -16,8 +16,8 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as ansible_core
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import preflight
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _diagnostics
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._redact import Redactor
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.redact import Redactor
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._support import archive
 
 
 def collection_version():
@@ -61,7 +61,7 @@ class ActionModule(ActionBase):
         folder = os.path.abspath(given["path"])
         told = given["told"]
         try:
-            stamp, index, files = _diagnostics.build(
+            stamp, index, files = archive.build(
                 given["plan"],
                 told,
                 given["facts"],
@@ -70,11 +70,11 @@ class ActionModule(ActionBase):
                 Redactor(given["secrets"]),
             )
             bundles = {host: answer["bundle"] for host, answer in told.items() if answer.get("bundle")}
-            path = _diagnostics.write(folder, stamp, files, bundles)
+            path = archive.write(folder, stamp, files, bundles)
         except (OSError, tarfile.TarError) as error:
             raise AnsibleActionFail(
-                "The archive cannot be written to {0} on this machine: {1}. Choose another folder with "
-                "-e vllm_diagnostics_dir=FOLDER.".format(folder, error)
+                f"The archive cannot be written to {folder} on this machine: {error}. Choose another folder with "
+                "-e vllm_diagnostics_dir=FOLDER."
             )
-        result.update(changed=False, path=path, summary=_diagnostics.summary(index, path))
+        result.update(changed=False, path=path, summary=archive.summary(index, path))
         return result

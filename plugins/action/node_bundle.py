@@ -46,7 +46,7 @@ class ActionModule(ActionBase):
 
     def _keep(self, data, task_vars):
         name = re.sub(r"[^\w.-]", "_", task_vars["inventory_hostname"])
-        path = Path(C.DEFAULT_LOCAL_TMP) / "ascend-vllm-{0}-{1}.tar.gz".format(self._task._uuid, name)
+        path = Path(C.DEFAULT_LOCAL_TMP) / f"ascend-vllm-{self._task._uuid}-{name}.tar.gz"
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
             stream.write(data)
         return str(path)

@@ -76,7 +76,7 @@ class ActionModule(ActionBase):
                 return result
             if os.getppid() != run:
                 # Its run was killed. What happens to the container now is the work of another one.
-                result.update(failed=True, msg="{0}: the run was broken off.".format(host))
+                result.update(failed=True, msg=f"{host}: the run was broken off.")
                 return result
             waited = time.monotonic() - start
             if seen["state"] == "dead":
@@ -148,7 +148,7 @@ def _obituary(host, name, seen):
     """What is to be said of a dead container, in one message."""
     container = seen["container"]
     if container is None:
-        return "{0}: the container {1} is gone; somebody removed it while it started. Deploy again.".format(host, name)
+        return f"{host}: the container {name} is gone; somebody removed it while it started. Deploy again."
     how = "exit code {0}".format(container["exit_code"])
     if container["oom_killed"]:
         how += ", killed for want of memory"
@@ -156,5 +156,5 @@ def _obituary(host, name, seen):
         how += ", {0}".format(container["error"])
     causes = " ".join("{0} [{1}] The log says: {2}".format(c["advice"], c["id"], c["line"]) for c in seen["causes"])
     return "{0}: the container {1} died ({2}) before the service answered. {3}".format(
-        host, name, how, causes or "No known cause in its log: see 'docker logs {0}' on the node.".format(name)
+        host, name, how, causes or f"No known cause in its log: see 'docker logs {name}' on the node."
     )

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import recipe_of
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _bench_html, _bench_report, _bench_scenario
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench import pages, report, scenario
 
 
 def benchmark_scenarios(settings, hardware, own=(), names=(), sweep=None):
     """What to run against a replica of the recipe that its *settings* name: ``{"scenarios", "sweep", "errors"}``."""
     deployment = recipe_of(settings["name"])["deployments"].get(hardware) or {}
-    chosen = _bench_scenario.choose(deployment.get("benchmarks"), own, names)
-    sweep, errors = ({}, []) if chosen["errors"] else _bench_scenario.choose_sweep(sweep, chosen["scenarios"])
+    chosen = scenario.choose(deployment.get("benchmarks"), own, names)
+    sweep, errors = ({}, []) if chosen["errors"] else scenario.choose_sweep(sweep, chosen["scenarios"])
     return {"scenarios": chosen["scenarios"], "sweep": sweep, "errors": chosen["errors"] + errors}
 
 
@@ -35,23 +35,23 @@ def benchmark_service(node):
 def benchmark_report(nodes, told, chosen, gate, status=None):
     """The result of a replica, with the ``stem`` of its files and their contents in ``files``."""
     try:
-        gate = _bench_report.gate_of(gate)
+        gate = report.gate_of(gate)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from error
     member = sorted(nodes, key=lambda node: node["role"] == "secondary")
     told = dict(told)
     if told.get("sweep"):
         told["sweep"] = dict(told["sweep"], target=chosen["sweep"])
-    result = _bench_report.report(member, told, chosen["scenarios"], gate, status)
-    stem = _bench_report.stem(result)
+    result = report.report(member, told, chosen["scenarios"], gate, status)
+    stem = report.stem(result)
     return {
         "ok": result["ok"],
-        "text": _bench_report.text(result),
+        "text": report.text(result),
         "failed": [run["scenario"]["name"] for run in result["runs"] if run["gate"]["verdict"] == "fail"],
         "files": {
             stem + ".json": json.dumps(result, indent=1, sort_keys=True) + "\n",
-            stem + ".md": _bench_report.markdown(result),
-            stem + ".html": _bench_html.page(result),
+            stem + ".md": report.markdown(result),
+            stem + ".html": pages.page(result),
         },
     }
 
@@ -63,9 +63,9 @@ def benchmark_compare(files):
         try:
             result = json.loads(Path(str(name)).expanduser().read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            return {"errors": ["{0}: cannot be read: {1}".format(name, error)], "text": "", "markdown": ""}
+            return {"errors": [f"{name}: cannot be read: {error}"], "text": "", "markdown": ""}
         results.append({"file": str(name), "result": result})
-    return _bench_report.compare(results)
+    return report.compare(results)
 
 
 class FilterModule:

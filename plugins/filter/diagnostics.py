@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _diagnostics
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._redact import SHORTEST, secret_values
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.redact import SHORTEST, secret_values
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._support import archive
 
 
 def known_secrets(variables):
@@ -32,7 +32,7 @@ def told_by(hosts, hostvars, name):
 
 def log_files(told):
     """``[{title, text}]`` of a node's logs."""
-    return [{"title": title, "text": text.rstrip("\n") + "\n"} for title, text in _diagnostics.log_blocks("", told)]
+    return [{"title": title, "text": text.rstrip("\n") + "\n"} for title, text in archive.log_blocks("", told)]
 
 
 def here(path):
@@ -49,7 +49,7 @@ class FilterModule:
             "all_known_secrets": all_known_secrets,
             "told_by": told_by,
             "log_files": log_files,
-            "logs_text": lambda told: _diagnostics.logs_text(list(told.items())),
-            "logs_summary": lambda told, folder="": _diagnostics.logs_summary(list(told.items()), folder),
+            "logs_text": lambda told: archive.logs_text(list(told.items())),
+            "logs_summary": lambda told, folder="": archive.logs_summary(list(told.items()), folder),
             "here": here,
         }

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _generation, _rolling
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import rollout
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import revisions
 
 
 def _told(hostvars, host, name):
@@ -20,7 +21,7 @@ def failed_steps(mates, hostvars):
         variables = (
             hostvars[host] if host in hostvars else {}
         )  # once: all of a host's variables are put together for it
-        told = [variables.get(name) or {} for name in _rolling.STEPS]
+        told = [variables.get(name) or {} for name in rollout.STEPS]
         if any(step.get("failed") or step.get("unreachable") for step in told):
             failed.append(host)
     return failed
@@ -33,8 +34,8 @@ def nothing_to_do(mates, hostvars):
 
 
 def generation_group(mates, hostvars):
-    """The id of what the nodes of a replica have together after a deploy; see ``_generation.group_of``."""
-    return _generation.group_of(
+    """The id of what the nodes of a replica have together after a deploy; see ``revisions.group_of``."""
+    return revisions.group_of(
         [
             {
                 "host": host,
@@ -48,14 +49,14 @@ def generation_group(mates, hostvars):
 
 
 def way_back(mates, hostvars, last=False):
-    """Which generation the nodes of a replica go back to; see ``_generation.way_back``."""
+    """Which generation the nodes of a replica go back to; see ``revisions.way_back``."""
     told = {host: _told(hostvars, host, "__vllm_service_seen") for host in mates}
-    return _generation.way_back({host: seen if "live" in seen else {} for host, seen in told.items()}, last)
+    return revisions.way_back({host: seen if "live" in seen else {} for host, seen in told.items()}, last)
 
 
 def with_restored(plan, mates, hostvars):
     """The plan, with what the nodes of a replica ran at the time of the generation that they go back to."""
-    return _rolling.with_nodes(plan, {host: _told(hostvars, host, "__vllm_service_old").get("node") for host in mates})
+    return rollout.with_nodes(plan, {host: _told(hostvars, host, "__vllm_service_old").get("node") for host in mates})
 
 
 def upgrade_failed(mates, hostvars):
@@ -64,14 +65,14 @@ def upgrade_failed(mates, hostvars):
 
 
 def rolling_text(plan, hostvars, verb):
-    """How each replica came out of a run; see ``_rolling.text``."""
+    """How each replica came out of a run; see ``rollout.text``."""
     done = {}
     for node in plan["nodes"]:
         told = _told(hostvars, node["host"], "__vllm_service_do")
         asked = _told(hostvars, node["host"], "__vllm_service_asked")
         back = _told(hostvars, node["host"], "__vllm_service_back")
         done[node["host"]] = {"do": told, "asked": asked, "back": back}
-    return _rolling.text(plan, done, verb)
+    return rollout.text(plan, done, verb)
 
 
 class FilterModule:
@@ -84,11 +85,11 @@ class FilterModule:
             "nothing_to_do": nothing_to_do,
             "way_back": way_back,
             "with_restored": with_restored,
-            "replica_order": _rolling.order,
-            "replica_batches": _rolling.batches,
+            "replica_order": rollout.order,
+            "replica_batches": rollout.batches,
             "rolling_text": rolling_text,
             "upgrade_failed": upgrade_failed,
-            "upgrade_failure": lambda plan, replica, hostvars, gone: _rolling.failure(
+            "upgrade_failure": lambda plan, replica, hostvars, gone: rollout.failure(
                 plan,
                 replica,
                 {node["host"]: _told(hostvars, node["host"], "__vllm_upgrade_failed") for node in plan["nodes"]},

@@ -15,17 +15,16 @@ import yaml
 from ansible import context
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import (
-    _facts_peers,
-    _group,
-    _inputs,
-    _plan,
-    _plan_input,
-    _preflight,
-    _render,
-    _report,
-    _supervision,
-)
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import preflight as checks_preflight
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import report
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import layout
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import secrets as common_secrets
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import peers
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import inputs as plan_input
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import inventory, render
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import plan as plan_plan
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import replica
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import supervision
 
 ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
 RECIPES = ROLES / "vllm_recipe" / "files" / "recipes"
@@ -61,38 +60,38 @@ def recipe_of(name):
         path = RECIPES / (name + ".yml")
     known = sorted(item.stem for item in RECIPES.glob("*.yml"))
     if not os.path.isfile(path):
-        raise _plan_input.PlanError(
+        raise plan_input.PlanError(
             [
                 "vllm_recipe_name is '{0}'; wanted one of {1}, or the path of a .yml file on this machine.{2}".format(
-                    name, ", ".join(known), _plan_input.nearest(name, known)
+                    name, ", ".join(known), plan_input.nearest(name, known)
                 )
             ]
         )
     try:
         recipe = _read(path)
     except yaml.YAMLError as error:
-        raise _plan_input.PlanError(
+        raise plan_input.PlanError(
             ["the recipe {0} is no YAML: {1}".format(path, " ".join(str(error).split()))]
         ) from error
     except (OSError, ValueError) as error:
-        raise _plan_input.PlanError(["the recipe {0} cannot be read: {1}".format(path, error)]) from error
-    errors = _plan_input.recipe_errors(recipe, [release["name"] for release in releases()["vllm_releases"]])
+        raise plan_input.PlanError([f"the recipe {path} cannot be read: {error}"]) from error
+    errors = plan_input.recipe_errors(recipe, [release["name"] for release in releases()["vllm_releases"]])
     if errors:
-        raise _plan_input.PlanError(["the recipe {0} {1}".format(path, text) for text in errors])
+        raise plan_input.PlanError([f"the recipe {path} {text}" for text in errors])
     return recipe
 
 
 def plan(inputs, forks=0):
-    """What each node runs, from the inputs of all nodes; see ``_plan.plan``."""
+    """What each node runs, from the inputs of all nodes; see ``_plan.plan.plan``."""
     errors = []
     nodes = []
     for given in inputs:
         secrets = given.get("secrets") or {"names": [], "errors": []}
-        unknown = _inputs.unknown_inputs(given.get("variables") or [], known_inputs())
+        unknown = inventory.unknown_inputs(given.get("variables") or [], known_inputs())
         errors += ["node {0}: {1}".format(given["host"], text) for text in unknown + secrets["errors"]]
         try:
             recipe = recipe_of(str(given["settings"]["name"]))
-        except _plan_input.PlanError as error:
+        except plan_input.PlanError as error:
             errors += ["node {0}: {1}".format(given["host"], text) for text in error.errors]
             continue
         nodes.append(
@@ -105,13 +104,13 @@ def plan(inputs, forks=0):
         )
     if errors:
         return {"nodes": [], "errors": errors, "warnings": []}
-    planned = _plan.plan(nodes, releases())
+    planned = plan_plan.plan(nodes, releases())
     if not planned["errors"]:
         planned["index"] = index_of(planned["nodes"])
     if 0 < forks < len(nodes):
         planned["warnings"].append(
-            "{0} forks for {1} nodes: nodes of a replica are not watched at the same time, so that a dead one may be "
-            "noticed late. Run with --forks {1}.".format(forks, len(nodes))
+            f"{forks} forks for {len(nodes)} nodes: nodes of a replica are not watched at the same time, so that a dead one may be "
+            f"noticed late. Run with --forks {len(nodes)}."
         )
     return planned
 
@@ -123,7 +122,7 @@ def secrets_given(secrets):
         secrets = {
             name: str(value) if "Encrypted" in type(value).__name__ else value for name, value in secrets.items()
         }
-    errors = _render.secrets_errors(secrets)
+    errors = common_secrets.secrets_errors(secrets)
     return {"names": [] if errors else sorted(secrets), "errors": errors}
 
 
@@ -140,7 +139,7 @@ NODE_PYTHON = (("2.20", "3.9"), ("2.18", "3.8"), ("2.17", "3.7"), ("2.16", "3.6"
 
 
 def preflight(nodes, facts, min_driver="", ansible_core=""):
-    """The verdicts on all nodes of a plan; see ``_preflight.judge``."""
+    """The verdicts on all nodes of a plan; see ``_checks.preflight.judge``."""
     drivers = {}
     for release in releases()["vllm_releases"]:
         if nodes and release["name"] == nodes[0]["recipe"]["release"]:
@@ -153,7 +152,7 @@ def preflight(nodes, facts, min_driver="", ansible_core=""):
         # What this collection itself needs is 3.7.
         "min_python": oldest if oldest not in ("", "3.6") else "3.7",
     }
-    return _preflight.judge(nodes, facts, policy)
+    return checks_preflight.judge(nodes, facts, policy)
 
 
 def saved_facts(directory, host):
@@ -163,7 +162,7 @@ def saved_facts(directory, host):
         told = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         return {"error": "no saved facts in {0}: {1}".format(path, getattr(error, "strerror", None) or error)}
-    return told if isinstance(told, dict) else {"error": "{0} holds no facts of a node".format(path)}
+    return told if isinstance(told, dict) else {"error": f"{path} holds no facts of a node"}
 
 
 SSH = ("ssh", "smart", "ansible.builtin.ssh")
@@ -187,7 +186,7 @@ def slow_connections(hosts, hostvars, pipelining):
         "warning: pipelining is off for {0}{1}: each step opens several sessions on a node instead of one. Put "
         "'pipelining = True' under [connection] in ansible.cfg, as that of this collection has it, or set "
         "ANSIBLE_PIPELINING=true. With become, sudo must not have requiretty.".format(
-            ", ".join(slow[:3]), " and {0} more".format(len(slow) - 3) if len(slow) > 3 else ""
+            ", ".join(slow[:3]), f" and {len(slow) - 3} more" if len(slow) > 3 else ""
         )
     )
 
@@ -208,21 +207,21 @@ class FilterModule:
     def filters(self):
         return {
             "plan": plan,
-            "plan_text": _render.plan_text,
-            "plan_data": _render.plan_data,
-            "node_files": _render.node_files,
+            "plan_text": render.plan_text,
+            "plan_data": render.plan_data,
+            "node_files": render.node_files,
             "proof_text": proof_text,
             "preflight": preflight,
-            "preflight_text": _report.text,
-            "preflight_junit": _report.junit,
-            "preflight_stopping": _report.stopping,
+            "preflight_text": report.text,
+            "preflight_junit": report.junit,
+            "preflight_stopping": report.stopping,
             "saved_facts": saved_facts,
             "slow_connections": slow_connections,
-            "peers": _facts_peers.peers_for,
-            "group_action": _group.group_action,
-            "supervision": _supervision.settings_for,
-            "service_directory": _render.service_directory,
+            "peers": peers.peers_for,
+            "group_action": replica.group_action,
+            "supervision": supervision.settings_for,
+            "service_directory": layout.service_directory,
             "secrets_given": secrets_given,
-            "target_groups": _inputs.target_groups,
-            "layout_errors": _inputs.layout_errors,
+            "target_groups": inventory.target_groups,
+            "layout_errors": inventory.layout_errors,
         }

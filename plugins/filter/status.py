@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _status, _teardown
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import teardown
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import report
 
 
 class FilterModule:
@@ -13,8 +14,8 @@ class FilterModule:
 
     def filters(self):
         return {
-            "status_report": _status.report,
-            "status_text": _status.text,
-            "teardown_row": _teardown.row,
-            "teardown_text": _teardown.text,
+            "status_report": report.report,
+            "status_text": report.text,
+            "teardown_row": teardown.row,
+            "teardown_text": teardown.text,
         }

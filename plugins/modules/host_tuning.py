@@ -3,9 +3,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import absolute_import, division, print_function
-
-__metaclass__ = type
 
 DOCUMENTATION = r"""
 module: host_tuning
@@ -123,7 +120,7 @@ record:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _host_tuning as tuning
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._tuning import host as tuning
 
 
 def main():

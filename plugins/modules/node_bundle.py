@@ -3,9 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import absolute_import, annotations, division, print_function
-
-__metaclass__ = type
+from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: node_bundle
@@ -97,8 +95,8 @@ import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._bundle import collect, seconds_of
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._redact import SHORTEST
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.redact import SHORTEST
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._support.bundle import collect, seconds_of
 
 CHUNK = 1 << 20
 
@@ -108,7 +106,7 @@ def chunks(archive, secrets):
     text = base64.b64encode(archive).decode("ascii")
     cuts = set(range(CHUNK, len(text), CHUNK))
     for secret in secrets:
-        cuts.update(match.start() + 1 for match in re.finditer("(?={0})".format(re.escape(secret)), text))
+        cuts.update(match.start() + 1 for match in re.finditer(f"(?={re.escape(secret)})", text))
     edges = [0] + sorted(cuts) + [len(text)]
     return [text[first:last] for first, last in zip(edges, edges[1:])]
 
@@ -140,8 +138,8 @@ def main():
         given["chips"] = chips_of_node()
     if any(len(value) < SHORTEST for value in given["secrets"]):
         module.fail_json(
-            msg="A value in 'secrets' has fewer than {0} signs: it would be taken out of innocent words, too. Leave it "
-            "out.".format(SHORTEST)
+            msg=f"A value in 'secrets' has fewer than {SHORTEST} signs: it would be taken out of innocent words, too. Leave it "
+            "out."
         )
     if given["lines"] < 1 or limit < 1 or given["timeout"] <= 0:
         module.fail_json(msg="'lines', 'max_bytes' and 'timeout' must be more than 0.")

@@ -113,12 +113,16 @@ ok:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_checks import (
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.checks import (
     EXPECTATIONS,
     judge_npu,
     parse_driver_version,
 )
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_read import ARGUMENTS, failure_message, read_npus
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.read import (
+    ARGUMENTS,
+    failure_message,
+    read_npus,
+)
 
 
 def main():

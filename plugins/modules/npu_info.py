@@ -181,7 +181,7 @@ output:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_read import (
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.read import (
     ARGUMENTS,
     DETAILS,
     driver_package_version,

@@ -3,9 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import absolute_import, annotations, division, print_function
-
-__metaclass__ = type
+from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vllm_bench
@@ -116,12 +114,20 @@ import platform
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench import Bench, BenchError, command
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench_scenario import tokens_of
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import Engine, EngineError, container_state
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_read import driver_package_version, read_npus
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._openai import Client
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._supervise import api_key
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench.run import (
+    Bench,
+    BenchError,
+    command,
+)
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench.scenario import tokens_of
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import (
+    Engine,
+    EngineError,
+    container_state,
+)
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.openai import Client
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.read import driver_package_version, read_npus
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service.supervise import api_key
 
 
 def about(engine, name, client):
@@ -129,7 +135,7 @@ def about(engine, name, client):
     found = engine.inspect("container", name)
     container = container_state(found, name) if found else None
     if container is None or not container["running"]:
-        raise BenchError("there is no running container {0} to measure; see status.yml.".format(name))
+        raise BenchError(f"there is no running container {name} to measure; see status.yml.")
     image = engine.image(container["image_id"]) or {}
     info, unused = read_npus(None, 20.0)
     return {
@@ -153,8 +159,8 @@ def fitting(scenarios, limit):
         tokens = tokens_of(scenario)
         if limit and tokens > limit:
             reason = (
-                "its requests have {0} tokens and the service takes {1} (max-model-len). Deploy with a larger "
-                "max-model-len in vllm_recipe_args, or choose another scenario".format(tokens, limit)
+                f"its requests have {tokens} tokens and the service takes {limit} (max-model-len). Deploy with a larger "
+                "max-model-len in vllm_recipe_args, or choose another scenario"
             )
             if scenario.get("named"):
                 raise BenchError("{0}: {1}.".format(scenario["name"], reason))

@@ -3,9 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import absolute_import, annotations, division, print_function
-
-__metaclass__ = type
+from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vllm_container
@@ -70,8 +68,8 @@ actions:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _render, _supervision
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import (
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import engine
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import (
     LABEL_SERVICE,
     LABEL_SPEC,
     Engine,
@@ -79,9 +77,10 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import (
     mounts_here,
     spec_digest,
 )
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import supervision
 
 
-class Container(object):
+class Container:
     """One container on one node, and what is to become of it."""
 
     def __init__(self, module):
@@ -107,10 +106,10 @@ class Container(object):
 
     def hold(self):
         """Have nobody start the container while it is changed."""
-        if "held" not in self.actions and any(_supervision.timer_is(self.name)):
+        if "held" not in self.actions and any(supervision.timer_is(self.name)):
             self.actions.append("held")
             if not self.module.check_mode:
-                _supervision.hold(self.name)
+                supervision.hold(self.name)
 
     def stop(self):
         """Stop the container, and with it all that runs in it."""
@@ -140,7 +139,7 @@ class Container(object):
             )
         digest = spec_digest(self.spec, mounts, image["id"] if image else "")
         labels = {LABEL_SERVICE: self.name, LABEL_SPEC: digest}
-        command = _render.create_argv(self.spec, mounts, labels)
+        command = engine.create_argv(self.spec, mounts, labels)
         if self.before is not None and image and self.before["labels"].get(LABEL_SPEC) == digest:
             return command
         self.hold()
@@ -172,7 +171,7 @@ def main():
             command = container.make()
         elif state == "started":
             if container.before is None and not module.check_mode:
-                raise EngineError("there is no container '{0}' to start; run a deploy.".format(container.name))
+                raise EngineError(f"there is no container '{container.name}' to start; run a deploy.")
             if container.before is None or not container.before["running"]:
                 container.do("started", ["start", container.name])
         elif state == "stopped":
@@ -184,10 +183,10 @@ def main():
             if module.check_mode or not container.actions
             else container.engine.container(container.name)
         )
-    except (EngineError, _supervision.SystemdError) as error:
+    except (EngineError, supervision.SystemdError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(msg="cannot make {0}: {1}.".format(error.filename, error.strerror))
+        module.fail_json(msg=f"cannot make {error.filename}: {error.strerror}.")
     result = dict(changed=bool(container.actions), container=after, actions=container.actions)
     if "created" in container.actions:
         result["diff"] = dict(before="", after=" ".join(["docker"] + command).replace(" --", "\n  --") + "\n")

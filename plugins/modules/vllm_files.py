@@ -3,9 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import absolute_import, annotations, division, print_function
-
-__metaclass__ = type
+from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vllm_files
@@ -90,7 +88,7 @@ import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _files, _render
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import files, secrets
 
 
 def main():
@@ -123,36 +121,32 @@ def main():
             )
     if module.params["secrets"] is not None:
         try:
-            content = _render.secrets_file(module.params["secrets"])
+            content = secrets.secrets_file(module.params["secrets"])
         except ValueError as error:
             module.fail_json(msg=str(error))
-        wanted.append(dict(name=_files.SECRETS, content=content, mode="0600"))
+        wanted.append(dict(name=files.SECRETS, content=content, mode="0600"))
     if module.params["watch"] is not None:
         try:
-            wanted.append(dict(name=_files.WATCHED, content=_files.watched(module.params["watch"]), mode="0644"))
+            wanted.append(dict(name=files.WATCHED, content=files.watched(module.params["watch"]), mode="0644"))
         except OSError as error:
-            module.fail_json(
-                msg="cannot read {0}, which the service is to read: {1}.".format(error.filename, error.strerror)
-            )
+            module.fail_json(msg=f"cannot read {error.filename}, which the service is to read: {error.strerror}.")
     try:
-        written, diff = _files.put(directory, wanted, module.check_mode)
+        written, diff = files.put(directory, wanted, module.check_mode)
         names = [item["name"] for item in wanted]
         digests = {
-            item["name"]: _files.digest(item["name"], item["content"])
+            item["name"]: files.digest(item["name"], item["content"])
             for item in wanted
-            if item["content"] is not None and item["name"] != _files.WATCHED
+            if item["content"] is not None and item["name"] != files.WATCHED
         }
     except OSError as error:
         module.fail_json(
-            msg="cannot write {0}: {1}. The role needs become, and room on the disk.".format(
-                error.filename or directory, error.strerror
-            )
+            msg=f"cannot write {error.filename or directory}: {error.strerror}. The role needs become, and room on the disk."
         )
     module.exit_json(
         changed=bool(written),
         written=written,
         diff=diff,
-        mtime=_files.newest(directory, names),
+        mtime=files.newest(directory, names),
         digest=hashlib.sha256(repr(sorted(digests.items())).encode("utf-8")).hexdigest(),
     )
 

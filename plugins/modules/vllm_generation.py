@@ -3,9 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import absolute_import, annotations, division, print_function
-
-__metaclass__ = type
+from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vllm_generation
@@ -110,8 +108,8 @@ live:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import Engine, EngineError
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._generation import GenerationError, Generations
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine, EngineError
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.revisions import GenerationError, Generations
 
 
 def main():
@@ -147,9 +145,7 @@ def main():
     except (EngineError, GenerationError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
-        module.fail_json(
-            msg="cannot use {0}: {1}. It needs become, and room on the disk.".format(error.filename, error.strerror)
-        )
+        module.fail_json(msg=f"cannot use {error.filename}: {error.strerror}. It needs become, and room on the disk.")
     module.exit_json(diff=generations.diff, **result)
 
 

@@ -3,9 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import absolute_import, annotations, division, print_function
-
-__metaclass__ = type
+from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vllm_image
@@ -81,7 +79,7 @@ import signal
 import sys
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import Engine, EngineError
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine, EngineError
 
 
 def registry_of(image):
@@ -98,8 +96,8 @@ def pull(engine, name, login, timeout):
     given = re.sub(r"^https?://", "", login["registry"]).split("/")[0]
     if given.replace("index.docker.io", "docker.io") != registry_of(name):
         raise EngineError(
-            "npu_container_registry_login is for {0}; the image {1} comes from {2}. Correct the login's registry, or the "
-            "image with vllm_recipe_image_prefix or vllm_recipe_image.".format(given, name, registry_of(name))
+            f"npu_container_registry_login is for {given}; the image {name} comes from {registry_of(name)}. Correct the login's registry, or the "
+            "image with vllm_recipe_image_prefix or vllm_recipe_image."
         )
     # A run that is broken off leaves nothing behind either.
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -115,10 +113,8 @@ def fetch(engine, name, archive, login, timeout):
         return
     if not os.path.isfile(archive):
         raise EngineError(
-            "the image {0} is not on the node, and neither is the archive {1}. Copy the archive there ('docker save "
-            "-o' where the image is, then rsync), or set npu_container_image_archive to where it is.".format(
-                name, archive
-            )
+            f"the image {name} is not on the node, and neither is the archive {archive}. Copy the archive there ('docker save "
+            "-o' where the image is, then rsync), or set npu_container_image_archive to where it is."
         )
     output = engine.call(["load", "--input", archive], timeout)[1]
     if engine.image(name) is None:

@@ -3,9 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import absolute_import, annotations, division, print_function
-
-__metaclass__ = type
+from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vllm_probe
@@ -108,10 +106,10 @@ causes:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import Engine, EngineError
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._openai import Client
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._signatures import diagnose
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._supervise import api_key
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine, EngineError
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.openai import Client
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.causes import diagnose
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service.supervise import api_key
 
 
 def is_dead(container, started_at):

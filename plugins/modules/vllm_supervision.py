@@ -3,9 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import absolute_import, annotations, division, print_function
-
-__metaclass__ = type
+from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vllm_supervision
@@ -65,18 +63,18 @@ import shutil
 import sys
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _files
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _supervision as supervision
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._supervise import CONFIG_DIR, STATE_DIR
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import files as common_files
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service.supervise import CONFIG_DIR, STATE_DIR
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import supervision
 
 
-class Watch(object):
+class Watch:
     """The watching of one service on this node."""
 
     def __init__(self, module):
         self.name = module.params["name"]
         self.check = module.check_mode
-        self.timer = "ascend-vllm@{0}.timer".format(self.name)
+        self.timer = f"ascend-vllm@{self.name}.timer"
         self.actions = []
         self.diff = []
 
@@ -84,7 +82,7 @@ class Watch(object):
         """Have the files; return the names of those that changed."""
         changed = []
         for path, content in files.items():
-            before = _files.read(path)[0]
+            before = common_files.read(path)[0]
             if before == content:
                 continue
             changed.append(path)
@@ -93,7 +91,7 @@ class Watch(object):
                 self.diff.append(dict(before=before or "", after=content, before_header=path, after_header=path))
             if not self.check:
                 os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-                _files.write(path, content, 0o644)
+                common_files.write(path, content, 0o644)
         return changed
 
     def start(self, settings):
@@ -178,9 +176,7 @@ def main():
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(
-            msg="cannot change {0}: {1}. Supervision needs become, and room on the disk.".format(
-                error.filename, error.strerror
-            )
+            msg=f"cannot change {error.filename}: {error.strerror}. Supervision needs become, and room on the disk."
         )
     module.exit_json(changed=bool(watch.actions), actions=watch.actions, diff=watch.diff)
 

@@ -3,9 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import absolute_import, annotations, division, print_function
-
-__metaclass__ = type
+from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vllm_teardown
@@ -77,8 +75,8 @@ others:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import Engine, EngineError
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._teardown import Teardown
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine, EngineError
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service.teardown import Teardown
 
 
 def main():
@@ -100,9 +98,7 @@ def main():
         module.fail_json(msg=" ".join([str(error), done]).strip(), removed=teardown.removed)
     except OSError as error:
         module.fail_json(
-            msg="cannot remove {0}: {1}. Run with become, and mend the file system.".format(
-                error.filename, error.strerror
-            ),
+            msg=f"cannot remove {error.filename}: {error.strerror}. Run with become, and mend the file system.",
             removed=teardown.removed,
         )
     module.exit_json(changed=bool(told["removed"]), **told)

@@ -7,7 +7,7 @@ import json
 import time
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._group import TOGETHER
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service.replica import TOGETHER
 
 from .conftest import answers, lab, playbook
 

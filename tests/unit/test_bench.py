@@ -12,8 +12,9 @@ from ansible_collections.ascend_ops.vllm.plugins.filter.benchmark import (
     benchmark_service,
 )
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _bench
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench import (
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench import run as bench
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench.pages import ticks
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench.run import (
     command,
     counters,
     growth,
@@ -23,8 +24,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench import (
     search,
     why,
 )
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench_html import ticks
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench_scenario import option, topology_of
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench.scenario import option, topology_of
 from test_plan import a2, a3
 
 SETTINGS = {"name": "minimax_m2_5"}
@@ -192,16 +192,16 @@ class Service:
 
 def test_a_service_is_idle_when_two_looks_agree(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr(_bench.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
-    monkeypatch.setattr(_bench.time, "time", lambda: clock[0])
-    idle = _bench.Bench(None, "c", Service((0, 5), (0, 5)), SERVICE, 10).idle()
+    monkeypatch.setattr(bench.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    monkeypatch.setattr(bench.time, "time", lambda: clock[0])
+    idle = bench.Bench(None, "c", Service((0, 5), (0, 5)), SERVICE, 10).idle()
     assert idle["generated"] == 5
     # between requests none runs, and yet it puts out tokens
-    _bench.Bench(None, "c", Service((0, 5), (1, 9), (0, 20), (0, 20)), SERVICE, 10).idle()
-    with pytest.raises(_bench.BenchError, match="0 requests run or wait, and 7 tokens were put out within a second"):
-        _bench.Bench(None, "c", Service(*[(0, 7 * number) for number in range(40)]), SERVICE, 10).idle()
-    with pytest.raises(_bench.BenchError, match="the service is busy: 3 requests run"):
-        _bench.Bench(None, "c", Service((3, 5)), SERVICE, 10).idle()
+    bench.Bench(None, "c", Service((0, 5), (1, 9), (0, 20), (0, 20)), SERVICE, 10).idle()
+    with pytest.raises(bench.BenchError, match="0 requests run or wait, and 7 tokens were put out within a second"):
+        bench.Bench(None, "c", Service(*[(0, 7 * number) for number in range(40)]), SERVICE, 10).idle()
+    with pytest.raises(bench.BenchError, match="the service is busy: 3 requests run"):
+        bench.Bench(None, "c", Service((3, 5)), SERVICE, 10).idle()
 
 
 def test_quantiles():

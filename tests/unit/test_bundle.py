@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.action.node_bundle import aligned
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _bundle
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._redact import MARK
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._run import last_lines, run_tail
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.redact import MARK
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.run import last_lines, run_tail
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._support import bundle
 from ansible_collections.ascend_ops.vllm.plugins.modules.node_bundle import chunks
 from test_engine_modules import Docker, run_module
 
@@ -72,7 +72,7 @@ def unpacked(archive):
 
 def collected(docker, node, **options):
     given = dict(engine=docker.path, root=str(node), secrets=[OPTION], timeout=5)
-    archive, index = _bundle.collect(NAME, **dict(given, **options))
+    archive, index = bundle.collect(NAME, **dict(given, **options))
     return unpacked(archive), index, {entry["path"]: entry for entry in index["entries"]}
 
 
@@ -108,9 +108,7 @@ def test_every_file_is_in_the_index_and_every_absence_has_its_reason(docker, nod
 
 
 def test_npus_and_chips_are_asked_one_by_one(docker, node, tmp_path):
-    smi = tool(
-        tmp_path, "npu-smi", 'case "$*" in info) cat {0} ;; *-i*) echo "asked $*"; exit 193 ;; esac\n'.format(TABLE)
-    )
+    smi = tool(tmp_path, "npu-smi", f'case "$*" in info) cat {TABLE} ;; *-i*) echo "asked $*"; exit 193 ;; esac\n')
     hccn = tool(tmp_path, "hccn_tool", 'echo "chip $2 $3"\n')
     files, _index, entries = collected(docker, node, chips=[0, 3], npu_smi=smi, hccn_tool=hccn)
     asked = sorted(path for path in files if path.startswith("npu/npu-"))
@@ -140,7 +138,7 @@ def test_a_chip_that_hangs_is_asked_no_more(docker, node, tmp_path):
     problems = entries["fabric/chip-0.txt"]["problems"]
     assert problems[0] == "hccn_tool -i 0 -link -g: no answer in 1 s"
     assert problems[1] == "hccn_tool -i 0 -net_health -g: not run after that"
-    assert files["fabric/chip-1.txt"].count("chip 1\n[exit status 0") == len(_bundle.HCCN_QUESTIONS)
+    assert files["fabric/chip-1.txt"].count("chip 1\n[exit status 0") == len(bundle.HCCN_QUESTIONS)
 
 
 def test_no_engine_and_no_container(docker, node):
@@ -153,9 +151,9 @@ def test_no_engine_and_no_container(docker, node):
 
 
 def test_too_large_is_cut_at_the_front_and_says_so(docker, node):
-    noise = "".join("{0} {1}\n".format(number, os.urandom(40).hex()) for number in range(4000))
+    noise = "".join(f"{number} {os.urandom(40).hex()}\n" for number in range(4000))
     docker.put("log", noise + "the end\n")
-    archive, index = _bundle.collect(NAME, engine=docker.path, root=str(node), limit=100_000)
+    archive, index = bundle.collect(NAME, engine=docker.path, root=str(node), limit=100_000)
     assert len(archive) <= 100_000
     (entry,) = [entry for entry in index["entries"] if entry["path"] == "container/log.txt"]
     log = unpacked(archive)["container/log.txt"]
@@ -164,7 +162,7 @@ def test_too_large_is_cut_at_the_front_and_says_so(docker, node):
 
 
 def test_a_cut_log_holds_no_half_secret(docker, node, monkeypatch):
-    monkeypatch.setattr(_bundle, "LOG", 100)
+    monkeypatch.setattr(bundle, "LOG", 100)
     docker.put("log", "x" * 70 + CANARY + "\n" + "y" * 60 + "\n")
     files, _index, entries = collected(docker, node)
     assert "fish" not in files["container/log.txt"] and "y" * 60 in files["container/log.txt"]
@@ -205,13 +203,13 @@ def test_last_lines():
 
 @pytest.mark.parametrize("text, seconds", [("", 0), ("10m", 600), ("1h30m", 5400), ("1d", 86400), ("5s", 5)])
 def test_times_to_look_back(text, seconds):
-    assert _bundle.seconds_of(text) == seconds
+    assert bundle.seconds_of(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["10", "m", "10 m", "yesterday", "-5m", "5M"])
 def test_times_that_are_none(text):
     with pytest.raises(ValueError, match="such as 10m"):
-        _bundle.seconds_of(text)
+        bundle.seconds_of(text)
 
 
 # -- the modules ----------------------------------------------------------------------------------------------------
@@ -281,7 +279,7 @@ def cann(tmp_path, upper, pid=0, variables=()):
     ]
     docker.write_text("#!/bin/sh\ncat <<'END'\n" + json.dumps(inspected) + "\nEND\n")
     docker.chmod(0o755)
-    part = _bundle.Part("container/cann-logs.txt", "", _bundle.cann_logs(str(docker), "c", 10, str(tmp_path)))
+    part = bundle.Part("container/cann-logs.txt", "", bundle.cann_logs(str(docker), "c", 10, str(tmp_path)))
     part.run()
     return part
 

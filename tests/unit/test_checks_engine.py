@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _checks_engine
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks_engine import judge_replica, key
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts_engine import first_json, gather, info, numbers
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import engine
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.engine import judge_replica, key
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.engine import (
+    first_json,
+    gather,
+    info,
+    numbers,
+)
 from healthy import EMPTY, GB, catalogue, check_judge, own_facts, put, whole
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,13 +55,13 @@ def image(**changes):
 
 @pytest.mark.parametrize("node", [NODES[0], NODES[1], A3], ids=["primary", "secondary", "a3"])
 def test_a_healthy_node_passes_everything(node):
-    verdicts = check_judge(_checks_engine, node)
+    verdicts = check_judge(engine, node)
     assert {check["verdict"] for check in verdicts.values()} == {"pass"}, verdicts
-    assert list(verdicts) == [name for name in _checks_engine.CHECKS if name != "image.same"]
+    assert list(verdicts) == [name for name in engine.CHECKS if name != "image.same"]
 
 
 def test_the_catalogue_is_whole():
-    catalogue(_checks_engine)
+    catalogue(engine)
 
 
 # change, check, verdict, what is seen, what remedy or wanted name
@@ -114,14 +119,14 @@ BROKEN = [
 
 @pytest.mark.parametrize("change, check, word, seen, named", BROKEN)
 def test_broken(change, check, word, seen, named):
-    found = check_judge(_checks_engine, NODES[0], change)[check]
+    found = check_judge(engine, NODES[0], change)[check]
     assert (found["verdict"], seen in found["seen"]) == (word, True), found
     assert named in found["remedy"] or named in found["wanted"], found
 
 
 def test_what_is_as_good_as_healthy():
     def judged(change, node=NODES[0]):
-        return check_judge(_checks_engine, node, change)
+        return check_judge(engine, node, change)
 
     assert judged(absent(True, 33 * GB, 16 * GB))["engine.storage"]["verdict"] == "pass"
     assert judged(absent(True))["image.available"]["verdict"] == "pass"
@@ -143,7 +148,7 @@ def test_a_wrong_tag_is_seen_before_the_image_is_there():
     node = dict(
         NODES[0], container=dict(NODES[0]["container"], image="quay.io/ascend/vllm-ascend:v0.20.2rc1-a3-openeuler")
     )
-    assert check_judge(_checks_engine, node, absent(True))["image.hardware"]["verdict"] == "fail"
+    assert check_judge(engine, node, absent(True))["image.hardware"]["verdict"] == "fail"
 
 
 def replica(change=None):
@@ -152,7 +157,7 @@ def replica(change=None):
         change(facts)
     told = judge_replica(NODES, facts, {})
     assert set(told) == {node["host"] for node in NODES}
-    return whole(told[NODES[1]["host"]], _checks_engine)["image.same"]
+    return whole(told[NODES[1]["host"]], engine)["image.same"]
 
 
 def second(change):
@@ -174,8 +179,8 @@ def test_one_image_on_all_nodes():
 
 @pytest.mark.parametrize("facts", EMPTY)
 def test_a_node_that_tells_nothing_passes_nothing(facts):
-    checks = whole(_checks_engine.judge(NODES[0], facts, {}), _checks_engine)
-    assert list(checks) == [name for name in _checks_engine.CHECKS if name != "image.same"]
+    checks = whole(engine.judge(NODES[0], facts, {}), engine)
+    assert list(checks) == [name for name in engine.CHECKS if name != "image.same"]
     assert {check["verdict"] for check in checks.values()} <= {"unknown", "fail"}
 
 
@@ -218,8 +223,8 @@ def docker(tmp_path):
     """A stand-in that answers from files: version, info.json, image.json, container.json, ps, all, inspect.json."""
     path = tmp_path / "docker"
     path.write_text(
-        """#!/bin/sh
-here={0}
+        f"""#!/bin/sh
+here={tmp_path}
 echo "$*" >> $here/calls
 [ ! -e $here/slow ] || exec sleep 60
 case "$1 $*" in
@@ -231,7 +236,7 @@ ps*--all*) cat $here/all ;;
 ps*) cat $here/ps ;;
 inspect*) cat $here/inspect.json ;;
 esac
-""".format(tmp_path)
+"""
     )
     path.chmod(path.stat().st_mode | stat.S_IEXEC)
     (tmp_path / "version").write_text("20.10.24+dfsg1\n")
@@ -297,7 +302,7 @@ def test_an_engine_that_hangs_or_is_not_there(docker, tmp_path):
 )
 def test_an_engine_that_answers_otherwise(docker, tmp_path, name, content):
     (tmp_path / name).write_text(content)
-    whole(_checks_engine.judge(NODES[0], dict(own_facts(NODES[0]), engine=told(docker)), {}), _checks_engine)
+    whole(engine.judge(NODES[0], dict(own_facts(NODES[0]), engine=told(docker)), {}), engine)
 
 
 def test_an_image_that_is_told_otherwise(docker, tmp_path):

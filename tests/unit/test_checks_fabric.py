@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _checks_fabric, _facts_fabric
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._verdict import WORDS
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import fabric as checks_fabric
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import run
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.verdict import WORDS
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import fabric as facts_fabric
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu import chips as npu_chips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_plan import a2, a3
@@ -33,7 +36,7 @@ def chip_facts(number, chip):
     return {
         "link": "UP",
         "net_health": "Success",
-        "address": "29.1.{0}.{1}".format(number, 10 + chip),
+        "address": f"29.1.{number}.{10 + chip}",
         "netmask": "255.255.0.0",
         "tls": False,
         "optical": {"present": True, "tx_power_mw": 1.1, "rx_power_mw": 1.0, "temperature_c": None},
@@ -48,7 +51,7 @@ def healthy(nodes):
     """{host: what a good node tells}."""
     facts = {}
     for number, node in enumerate(nodes, 1):
-        chips = {str(chip): chip_facts(number, chip) for chip in _facts_fabric.chips_of(node)}
+        chips = {str(chip): chip_facts(number, chip) for chip in npu_chips.chips_of(node)}
         facts[node["host"]] = {
             "fabric": {"tool": "/usr/local/Ascend/driver/tools/hccn_tool", "error": "", "chips": chips, "seconds": 1.0},
             "hccn_conf": {chip: {"address": told["address"], "netmask": "255.255.0.0"} for chip, told in chips.items()},
@@ -81,8 +84,8 @@ def judged(nodes=A2, change=None, host=None, facts=None):
         change(facts)
     facts = json.loads(json.dumps(facts))
     node = [item for item in nodes if item["host"] == (host or nodes[0]["host"])][0]
-    first = _checks_fabric.judge(node, facts.get(node["host"]) or {}, {})
-    second = _checks_fabric.judge_replica(nodes, facts, {})[node["host"]]
+    first = checks_fabric.judge(node, facts.get(node["host"]) or {}, {})
+    second = checks_fabric.judge_replica(nodes, facts, {})[node["host"]]
     assert [check["id"] for check in first] == NODE_IDS
     assert [check["id"] for check in second] == REPLICA_IDS
     for check in first + second:
@@ -227,8 +230,8 @@ def test_subnets_that_differ_behind_gateways_only_warn():
     def rails(facts):
         for number, told in enumerate(facts.values()):
             for name, entry in told["fabric"]["chips"].items():
-                entry.update(address="10.{0}.{1}.2".format(number, name), netmask="255.255.255.0")
-                told["hccn_conf"][name] = {"address": entry["address"], "gateway": "10.{0}.{1}.1".format(number, name)}
+                entry.update(address=f"10.{number}.{name}.2", netmask="255.255.255.0")
+                told["hccn_conf"][name] = {"address": entry["address"], "gateway": f"10.{number}.{name}.1"}
 
     assert judged(change=rails)["fabric.addresses"]["verdict"] == "warn"
 
@@ -236,7 +239,7 @@ def test_subnets_that_differ_behind_gateways_only_warn():
         rails(facts)
         for number, told in enumerate(facts.values()):
             for name, entry in told["fabric"]["chips"].items():
-                entry["address"] = told["hccn_conf"][name]["address"] = "10.0.{0}.{1}".format(name, 2 + number)
+                entry["address"] = told["hccn_conf"][name]["address"] = f"10.0.{name}.{2 + number}"
 
     assert judged(change=one_rail)["fabric.addresses"]["verdict"] == "pass"  # a subnet for each number
 
@@ -282,8 +285,8 @@ def test_nothing_told_is_never_a_pass(nodes, told):
 
 
 def test_every_check_is_documented():
-    assert sorted(_checks_fabric.CHECKS) == sorted(NODE_IDS + REPLICA_IDS)
-    for entry in _checks_fabric.CHECKS.values():
+    assert sorted(checks_fabric.CHECKS) == sorted(NODE_IDS + REPLICA_IDS)
+    for entry in checks_fabric.CHECKS.values():
         assert set(entry) == {"why", "source", "read", "remedy"}
         assert entry["why"] and entry["read"] and entry["remedy"]
 
@@ -299,18 +302,18 @@ def tool(tmp_path, body, name="hccn_tool"):
 
 
 SPOD = "\tSDID                           : 16777216\n\tSuper Pod Size                 : 384\n\tSuper Pod ID                   : 0\n\tServer Index                   : 4\n"
-ANSWERS = """case "$3" in
+ANSWERS = f"""case "$3" in
 -link) echo 'link status: UP';; -net_health) echo 'net health status: Success';;
--ip) printf 'ipaddr:192.0.2.1%s\\nnetmask:255.255.255.0\\n' $2;; -lldp) cat {0}/hccn-lldp-910B1-elided.txt;;
+-ip) printf 'ipaddr:192.0.2.1%s\\nnetmask:255.255.255.0\\n' $2;; -lldp) cat {FIXTURES}/hccn-lldp-910B1-elided.txt;;
 -tls) echo "dev_id:$2, tls switch[1](0:disable, 1:enable)";; -vnic) printf 'vnic link status: UP\\nvnic ipaddr: 198.51.100.%s\\nvnic netmask: 255.255.255.0\\n' $2;;
 *) echo 'Command execute failed!'; exit 1;;
 esac
-""".format(FIXTURES)
+"""
 
 
 def test_gather(tmp_path):
     node = copy.deepcopy(A2[0])
-    facts = _facts_fabric.gather(node, {"timeout": 5, "hccn_tool": tool(tmp_path, ANSWERS)})
+    facts = facts_fabric.gather(node, {"timeout": 5, "hccn_tool": tool(tmp_path, ANSWERS)})
     assert json.loads(json.dumps(facts)) == facts
     assert (facts["error"], sorted(facts["chips"])) == ("", [str(number) for number in range(8)])
     entry = facts["chips"]["3"]
@@ -326,10 +329,10 @@ def test_gather_of_several_a3_asks_the_super_pod(tmp_path):
         "[ \"$2 $3\" = '-t spod-info' ] && [ $5 -lt 8 ] && [ $7 -lt 2 ] && printf '%s' '" + SPOD + "'\n",
         "npu-smi",
     )
-    facts = _facts_fabric.gather(two_a3()[0], {"timeout": 5, "hccn_tool": tool(tmp_path, ANSWERS), "npu_smi": smi})
+    facts = facts_fabric.gather(two_a3()[0], {"timeout": 5, "hccn_tool": tool(tmp_path, ANSWERS), "npu_smi": smi})
     assert facts["chips"]["15"]["superpod"] == {"sdid": 16777216, "superpod": 0, "size": 384, "server": 4}
     assert facts["chips"]["15"]["vnic"] == {"address": "198.51.100.15", "link": "UP"}
-    single = _facts_fabric.gather(SINGLE[0], {"timeout": 5, "hccn_tool": tool(tmp_path, ANSWERS), "npu_smi": smi})
+    single = facts_fabric.gather(SINGLE[0], {"timeout": 5, "hccn_tool": tool(tmp_path, ANSWERS), "npu_smi": smi})
     assert single["chips"]["15"]["superpod"] is None and single["chips"]["15"]["vnic"] is None
 
 
@@ -337,23 +340,23 @@ def test_gather_of_several_a3_asks_the_super_pod(tmp_path):
     "text", ["", "????", "Super Pod Size : 384", "This device does not support querying spod-info."]
 )
 def test_no_super_pod(text):
-    assert _facts_fabric.parse_spod_info(text) is None
+    assert facts_fabric.parse_spod_info(text) is None
 
 
 def test_super_pod_in_a_table():
-    assert _facts_fabric.parse_spod_info("| Super Pod ID     : 3          | Pod ID : 1     |")["superpod"] == 3
+    assert facts_fabric.parse_spod_info("| Super Pod ID     : 3          | Pod ID : 1     |")["superpod"] == 3
 
 
 def test_a_hanging_tool_costs_the_timeout_once(tmp_path):
     started = time.monotonic()
-    facts = _facts_fabric.read_chips(range(8), tool(tmp_path, "sleep 60\n"), 0.6)
+    facts = facts_fabric.read_chips(range(8), tool(tmp_path, "sleep 60\n"), 0.6)
     assert time.monotonic() - started < 3
     assert facts["chips"]["7"]["problems"] == {"link": "no answer in 0.6 s"}
     assert facts["chips"]["7"]["link"] is None
 
 
 def test_one_chip_that_hangs_does_not_cost_the_others(tmp_path):
-    facts = _facts_fabric.read_chips(range(3), tool(tmp_path, '[ "$2" = 1 ] && sleep 60\n' + ANSWERS), 1)
+    facts = facts_fabric.read_chips(range(3), tool(tmp_path, '[ "$2" = 1 ] && sleep 60\n' + ANSWERS), 1)
     assert [facts["chips"][name]["link"] for name in ("0", "1", "2")] == ["UP", None, "UP"]
 
 
@@ -361,20 +364,20 @@ def test_one_chip_that_hangs_does_not_cost_the_others(tmp_path):
     "body", ["exit 0", "printf '\\377\\376 link status: MAYBE'", "yes x | head -c 3000000", "kill -9 $$"]
 )
 def test_garbage_is_not_told(tmp_path, body):
-    facts = _facts_fabric.read_chips([0], tool(tmp_path, body + "\n"), 5)
+    facts = facts_fabric.read_chips([0], tool(tmp_path, body + "\n"), 5)
     entry = facts["chips"]["0"]
     assert all(entry[name] is None for name in ("link", "net_health", "address", "tls", "lldp", "optical"))
     assert entry["problems"]["link"] and max(map(len, entry["problems"].values())) < 200
 
 
 def test_no_tool():
-    assert _facts_fabric.read_chips([0], "/nowhere/hccn_tool")["error"] == "there is no file /nowhere/hccn_tool"
+    assert facts_fabric.read_chips([0], "/nowhere/hccn_tool")["error"] == "there is no file /nowhere/hccn_tool"
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=300))
 def test_any_text_is_read_without_a_crash(text):
-    for parse in (_facts_fabric.parse_vnic, _facts_fabric.parse_spod_info, _facts_fabric.shorten):
+    for parse in (facts_fabric.parse_vnic, facts_fabric.parse_spod_info, run.shorten):
         parse(text)
 
 

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _checks_host, _facts_host
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks_host import binds_cpus, parse_size
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts_host import (
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import host as checks_host
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.host import binds_cpus, parse_size
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import host as facts_host
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.host import (
     Reader,
     count,
     gather,
@@ -32,18 +33,18 @@ OWN, OTHER = "a" * 64, "b" * 64
 
 
 def judged(change=None, node=N, policy=None):
-    return check_judge(_checks_host, node, change, policy)
+    return check_judge(checks_host, node, change, policy)
 
 
 @pytest.mark.parametrize("node", [NODES[0], NODES[1], A3], ids=["primary", "secondary", "a3"])
 def test_a_healthy_node_passes_everything(node):
     verdicts = judged(node=node)
     assert {check["verdict"] for check in verdicts.values()} == {"pass"}, verdicts
-    assert set(verdicts) == set(_checks_host.CHECKS)
+    assert set(verdicts) == set(checks_host.CHECKS)
 
 
 def test_the_catalogue_is_whole():
-    catalogue(_checks_host)
+    catalogue(checks_host)
 
 
 def with_shm(size):
@@ -222,8 +223,8 @@ def test_its_own_service_is_not_stale():
 
 @pytest.mark.parametrize("facts", EMPTY)
 def test_a_node_that_tells_nothing_passes_nothing(facts):
-    checks = whole(_checks_host.judge(N, facts, {}), _checks_host)
-    assert set(checks) == set(_checks_host.CHECKS)
+    checks = whole(checks_host.judge(N, facts, {}), checks_host)
+    assert set(checks) == set(checks_host.CHECKS)
     assert {check["verdict"] for check in checks.values()} == {"unknown"}
 
 
@@ -257,17 +258,17 @@ FILES = {
     "proc/1/cmdline": "/sbin/init\0",
     "proc/150/comm": "dockerd\n",
     "proc/150/limits": LIMITS.replace("524288", "3"),
-    "proc/150/cgroup": "0::/docker/{0}\n".format(OTHER),  # an engine inside a container is another one
+    "proc/150/cgroup": f"0::/docker/{OTHER}\n",  # an engine inside a container is another one
     "proc/200/comm": "dockerd\n",
     "proc/200/cmdline": "/usr/bin/dockerd\0-H\0fd://\0",
     "proc/200/limits": LIMITS,
     "proc/201/comm": "chronyd\n",
     "proc/300/comm": "VLLM::EngineCor\n",
     "proc/300/cmdline": "VLLM::EngineCore_DP0\0",
-    "proc/300/cgroup": "0::/system.slice/docker-{0}.scope\n".format(OWN),
+    "proc/300/cgroup": f"0::/system.slice/docker-{OWN}.scope\n",
     "proc/301/comm": "python3\n",
     "proc/301/cmdline": "/usr/bin/python3\0/usr/local/bin/vllm\0serve\0/models/x\0--api-key\0s3cret\0--hf-token=s3cret\0",
-    "proc/301/cgroup": "9:name=systemd:/docker/{0}/docker/{1}\n0::/\n".format(OTHER, OWN),
+    "proc/301/cgroup": f"9:name=systemd:/docker/{OTHER}/docker/{OWN}\n0::/\n",
     "proc/302/comm": "bash\n",
     "proc/302/cmdline": "tail\0-f\0/var/log/vllm-serve.log\0",
     "proc/302/cgroup": "0::/user.slice\n",
@@ -335,7 +336,7 @@ def test_a_machine_without_any_of_it(tmp_path):
 
 def test_a_governor_that_cannot_be_written(tmp_path, monkeypatch):
     root = lay(tmp_path)
-    monkeypatch.setattr(_facts_host.os, "access", lambda path, mode: mode == os.W_OK and "cpu10" in path)
+    monkeypatch.setattr(facts_host.os, "access", lambda path, mode: mode == os.W_OK and "cpu10" in path)
     assert gather(N, {}, root)["cpufreq"]["writable"] == 1
 
 
@@ -345,8 +346,8 @@ def test_selinux_by_its_tool_where_the_kernel_does_not_tell(tmp_path, monkeypatc
         ((127, "", False), "disabled"),
         ((1, "?", False), None),
     ):
-        monkeypatch.setattr(_facts_host, "run", lambda argv, timeout, answer=answer: answer)
-        assert _facts_host.selinux(Reader(str(tmp_path)), 5) == seen
+        monkeypatch.setattr(facts_host, "run", lambda argv, timeout, answer=answer: answer)
+        assert facts_host.selinux(Reader(str(tmp_path)), 5) == seen
 
 
 def test_a_real_process_of_an_earlier_service():
@@ -368,7 +369,7 @@ def test_this_machine():
     assert json.loads(json.dumps(facts)) == facts
     assert facts["memory"]["total"] > facts["memory"]["available"] > 0
     assert facts["cpus"]["online"] >= 1 and facts["uptime"] > 0
-    whole(_checks_host.judge(N, {"host": facts}, {}), _checks_host)
+    whole(checks_host.judge(N, {"host": facts}, {}), checks_host)
 
 
 def test_counts():

@@ -9,8 +9,9 @@ import time
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _checks_network, _facts_network
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._verdict import WORDS
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import network as checks_network
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.verdict import WORDS
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import network as facts_network
 from certificates import Pki
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -84,8 +85,8 @@ def judged(nodes=A2, change=None, host="a2-node1", facts=None, policy=None):
         change(facts)
     facts = json.loads(json.dumps(facts))
     node = [item for item in nodes if item["host"] == host][0]
-    first = _checks_network.judge(node, facts.get(host) or {}, policy or {})
-    second = _checks_network.judge_replica(nodes, facts, policy or {})[host]
+    first = checks_network.judge(node, facts.get(host) or {}, policy or {})
+    second = checks_network.judge_replica(nodes, facts, policy or {})[host]
     assert [check["id"] for check in first] == NODE_IDS
     assert [check["id"] for check in second] == REPLICA_IDS
     for check in first + second:
@@ -275,8 +276,8 @@ def test_nothing_told_is_never_a_pass(nodes, told):
 
 
 def test_every_check_is_documented():
-    assert sorted(_checks_network.CHECKS) == sorted(NODE_IDS + REPLICA_IDS)
-    for entry in _checks_network.CHECKS.values():
+    assert sorted(checks_network.CHECKS) == sorted(NODE_IDS + REPLICA_IDS)
+    for entry in checks_network.CHECKS.values():
         assert set(entry) == {"why", "source", "read", "remedy"}
         assert entry["why"] and entry["read"] and entry["remedy"]
 
@@ -296,7 +297,7 @@ ADDRESSES = r"""1: lo    inet 127.0.0.1/8 scope host lo\       valid_lft forever
 
 
 def test_interfaces():
-    told = _facts_network.parse_interfaces(LINKS, ADDRESSES)
+    told = facts_network.parse_interfaces(LINKS, ADDRESSES)
     assert told["eth0"] == {
         "state": "UP",
         "carrier": True,
@@ -350,14 +351,14 @@ NFT = """table inet firewalld {{
     ],
 )
 def test_iptables(rules, policy, drops):
-    assert _facts_network.parse_iptables(IPTABLES.format(rules)) == {"policy": policy, "drops": drops}
+    assert facts_network.parse_iptables(IPTABLES.format(rules)) == {"policy": policy, "drops": drops}
 
 
 def test_iptables_policy():
     text = IPTABLES.format("").replace(":INPUT ACCEPT", ":INPUT DROP")
-    assert _facts_network.parse_iptables(text)["policy"] == "DROP"
-    assert _facts_network.parse_iptables("") == {"policy": "ACCEPT", "drops": 0}
-    assert _facts_network.parse_iptables("iptables-save: Permission denied (you must be root)\n") is None
+    assert facts_network.parse_iptables(text)["policy"] == "DROP"
+    assert facts_network.parse_iptables("") == {"policy": "ACCEPT", "drops": 0}
+    assert facts_network.parse_iptables("iptables-save: Permission denied (you must be root)\n") is None
 
 
 @pytest.mark.parametrize(
@@ -370,16 +371,16 @@ def test_iptables_policy():
     ],
 )
 def test_nft(policy, first, second, wanted):
-    told = _facts_network.parse_nft(NFT.format(policy, first, second))
+    told = facts_network.parse_nft(NFT.format(policy, first, second))
     assert (told["policy"], told["drops"]) == wanted
-    assert _facts_network.parse_nft("Error: Operation not permitted") is None
+    assert facts_network.parse_nft("Error: Operation not permitted") is None
 
 
 def test_ports_of_the_kernel():
-    assert _facts_network.port_range("32768\t60999") == [32768, 60999]
-    assert _facts_network.port_range(None) is None and _facts_network.port_range("many") is None
-    assert _facts_network.reserved_ports("") == [] and _facts_network.reserved_ports(None) is None
-    assert _facts_network.reserved_ports("5000,60000-60015") == [[5000, 5000], [60000, 60015]]
+    assert facts_network.port_range("32768\t60999") == [32768, 60999]
+    assert facts_network.port_range(None) is None and facts_network.port_range("many") is None
+    assert facts_network.reserved_ports("") == [] and facts_network.reserved_ports(None) is None
+    assert facts_network.reserved_ports("5000,60000-60015") == [[5000, 5000], [60000, 60015]]
 
 
 @pytest.fixture
@@ -394,18 +395,18 @@ def tools(tmp_path, monkeypatch):
     def find(name, explicit=None):
         return str(tmp_path / name) if (tmp_path / name).exists() else None
 
-    monkeypatch.setattr(_facts_network, "find_tool", find)
+    monkeypatch.setattr(facts_network, "find_tool", find)
     return make
 
 
 def test_gather(tools):
-    tools("ip", "[ $2 = link ] && printf '%s' '{0}' || printf '%s' '{1}'\n".format(LINKS, ADDRESSES))
+    tools("ip", f"[ $2 = link ] && printf '%s' '{LINKS}' || printf '%s' '{ADDRESSES}'\n")
     tools("getent", 'echo "127.0.1.1 STREAM $2"; echo "127.0.1.1 DGRAM"\n')
     tools("systemctl", "echo active\n")
     tools("ufw", "echo Status: active\n")
     tools("iptables-save", "cat << 'END'\n" + IPTABLES.format("-A INPUT -j DROP\n") + "END\n")
     tools("nft", "echo 'Error: no' >&2; exit 1\n")
-    told = _facts_network.gather(A2[0], {"timeout": 5})
+    told = facts_network.gather(A2[0], {"timeout": 5})
     assert json.loads(json.dumps(told)) == told
     assert told["interfaces"]["eth0"]["mtu"] == 1500
     assert told["hostname"] == {"name": socket.gethostname(), "addresses": ["127.0.1.1"]}
@@ -421,7 +422,7 @@ def test_gather(tools):
 
 
 def test_gather_without_a_tool(tools):
-    told = _facts_network.gather(A2[0], {"timeout": 5})
+    told = facts_network.gather(A2[0], {"timeout": 5})
     assert told["interfaces"] is None and told["hostname"]["addresses"] is None
     assert told["firewall"]["source"] is None and "no iptables-save" in told["firewall"]["error"]
 
@@ -430,7 +431,7 @@ def test_gather_with_hanging_tools(tools):
     for name in ("ip", "getent", "systemctl", "ufw", "iptables-save", "nft"):
         tools(name, "sleep 60\n")
     started = time.monotonic()
-    told = _facts_network.gather(A2[0], {"timeout": 0.4})
+    told = facts_network.gather(A2[0], {"timeout": 0.4})
     assert time.monotonic() - started < 4
     assert told["interfaces"] is None and told["hostname"]["addresses"] is None
     assert told["firewall"]["firewalld"] is None and told["firewall"]["source"] is None
@@ -438,8 +439,8 @@ def test_gather_with_hanging_tools(tools):
 
 @pytest.mark.parametrize("answer, firewalld", [("inactive", False), ("unknown", False), ("failed to connect", None)])
 def test_firewalld(tools, answer, firewalld):
-    tools("systemctl", "echo '{0}'; exit 3\n".format(answer))
-    assert _facts_network.firewall(5)["firewalld"] is firewalld
+    tools("systemctl", f"echo '{answer}'; exit 3\n")
+    assert facts_network.firewall(5)["firewalld"] is firewalld
 
 
 LINES = st.lists(st.sampled_from((LINKS + ADDRESSES + IPTABLES + NFT).splitlines()) | st.text(max_size=60), max_size=20)
@@ -449,12 +450,12 @@ LINES = st.lists(st.sampled_from((LINKS + ADDRESSES + IPTABLES + NFT).splitlines
 @given(LINES)
 def test_any_text_is_read_without_a_crash(lines):
     text = "\n".join(lines)
-    json.dumps(_facts_network.parse_interfaces(text, text))
-    for parse in (_facts_network.parse_iptables, _facts_network.parse_nft):
+    json.dumps(facts_network.parse_interfaces(text, text))
+    for parse in (facts_network.parse_iptables, facts_network.parse_nft):
         told = parse(text)
         assert told is None or (told["policy"] in ("ACCEPT", "DROP") and told["drops"] >= 0)
-    _facts_network.port_range(text)
-    _facts_network.reserved_ports(text)
+    facts_network.port_range(text)
+    facts_network.reserved_ports(text)
 
 
 # -- TLS ------------------------------------------------------------------------------------------------------------
@@ -471,7 +472,7 @@ def with_tls(pems, ca=""):
     if ca:
         given["ca"] = ca
     node = plan(a3(tls=given))["nodes"][0]
-    return node, _facts_network.tls(node["tls"], node["service"])
+    return node, facts_network.tls(node["tls"], node["service"])
 
 
 def certificate(pems, ca="", change=None):
@@ -479,7 +480,7 @@ def certificate(pems, ca="", change=None):
     facts = {"net": {"tls": told, "time": time.time()}}
     if change:
         change(facts["net"])
-    checks = _checks_network.judge(node, json.loads(json.dumps(facts)), {})
+    checks = checks_network.judge(node, json.loads(json.dumps(facts)), {})
     return [check for check in checks if check["id"] == "tls.certificate"][0]
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import healthy as told
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _checks_node
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_smi import explain_failure, parse_info
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import node as checks_node
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.smi import explain_failure, parse_info
 from test_plan import a2, a3
 
 FIXTURES = Path(__file__).parent / "fixtures" / "npu-smi"
@@ -28,7 +28,7 @@ def healthy(node, npu=A2):
             "npu": npu,
             "devices": dict.fromkeys(container["devices"], True),
             "paths": {mount["source"]: True for mount in container["mounts"]},
-            "hccn_conf": {str(chip): {"address": "192.0.2.{0}".format(chip)} for chip in range(16)},
+            "hccn_conf": {str(chip): {"address": f"192.0.2.{chip}"} for chip in range(16)},
             "service_pids": [],
             "ports": [],
         }
@@ -40,7 +40,7 @@ def judged(change=None, node=NODE, npu=A2):
     facts = healthy(node, npu)
     if change:
         change(facts)
-    return told.whole(_checks_node.judge(node, facts, {}), _checks_node)
+    return told.whole(checks_node.judge(node, facts, {}), checks_node)
 
 
 def words(verdicts):
@@ -55,8 +55,8 @@ def test_a_healthy_node_passes_everything():
 
 
 def test_every_check_is_documented():
-    assert set(judged()) == set(_checks_node.CHECKS)
-    told.catalogue(_checks_node)
+    assert set(judged()) == set(checks_node.CHECKS)
+    told.catalogue(checks_node)
 
 
 put = told.put

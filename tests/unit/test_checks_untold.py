@@ -4,18 +4,13 @@ import copy
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import (
-    _checks_engine,
-    _checks_host,
-    _checks_versions,
-    _checks_weights,
-)
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import engine, host, versions, weights
 from healthy import own_facts, whole
 from hypothesis import given
 from hypothesis import strategies as st
 from test_plan import a2, a3
 
-MODULES = [_checks_engine, _checks_host, _checks_versions, _checks_weights]
+MODULES = [engine, host, versions, weights]
 MEMBERS = plan(a2())["nodes"]
 A3 = plan(a3())["nodes"][0]
 POLICY = {

@@ -2,9 +2,13 @@
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan, releases
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _checks_versions
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks_versions import judge_replica, numbers, within
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_checks import parse_driver_version
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import versions
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.versions import (
+    judge_replica,
+    numbers,
+    within,
+)
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.checks import parse_driver_version
 from healthy import EMPTY, catalogue, check_judge, own_facts, put, whole
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +20,7 @@ CANN = {"driver_min": "25.0", "driver_paired": "26.0.RC1"}
 
 
 def judged(change=None, policy=None, node=N):
-    return check_judge(_checks_versions, node, change, {"driver_min": "25.0"} if policy is None else policy)
+    return check_judge(versions, node, change, {"driver_min": "25.0"} if policy is None else policy)
 
 
 def driver(version):
@@ -31,7 +35,7 @@ def test_a_healthy_node_passes_everything():
 
 
 def test_the_catalogue_is_whole():
-    catalogue(_checks_versions)
+    catalogue(versions)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +136,7 @@ def replica(change=None):
     facts = {node["host"]: own_facts(node) for node in NODES}
     if change:
         change(facts[NODES[1]["host"]])
-    return whole(judge_replica(NODES, facts, {})[N["host"]], _checks_versions)["driver.same"]
+    return whole(judge_replica(NODES, facts, {})[N["host"]], versions)["driver.same"]
 
 
 def test_one_driver_on_all_nodes():
@@ -146,7 +150,7 @@ def test_one_driver_on_all_nodes():
 
 @pytest.mark.parametrize("facts", EMPTY)
 def test_a_node_that_tells_nothing_passes_nothing(facts):
-    checks = whole(_checks_versions.judge(N, facts, CANN), _checks_versions)
+    checks = whole(versions.judge(N, facts, CANN), versions)
     assert {name: check["verdict"] for name, check in checks.items()} == {
         "npu.driver": "unknown",
         "npu.firmware": "unknown",

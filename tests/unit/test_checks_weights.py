@@ -8,10 +8,11 @@ import time
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _checks_weights, _facts_weights
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks_weights import flag, judge_replica
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts_weights import (
-    bounded,
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import weights as checks_weights
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.weights import flag, judge_replica
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.parallel import bounded
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import weights as facts_weights
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.weights import (
     filesystem,
     gather,
     kinds,
@@ -32,7 +33,7 @@ PATH = NODES[0]["weights"][0]["path"]
 
 
 def judged(change=None, node=NODES[0], policy=None):
-    return check_judge(_checks_weights, node, change, POLICY if policy is None else policy)
+    return check_judge(checks_weights, node, change, POLICY if policy is None else policy)
 
 
 def speed(megabytes, node=0):
@@ -45,11 +46,11 @@ def test_a_healthy_node_passes_everything(node):
     assert {name: check["verdict"] for name, check in verdicts.items() if check["verdict"] != "pass"} == (
         {} if node is A3 else {"weights.draft": "skipped"}
     )
-    assert set(verdicts) == set(_checks_weights.CHECKS) - {"weights.same"}
+    assert set(verdicts) == set(checks_weights.CHECKS) - {"weights.same"}
 
 
 def test_the_catalogue_is_whole():
-    catalogue(_checks_weights)
+    catalogue(checks_weights)
 
 
 # node, change, check, verdict, what is seen, what remedy or wanted name
@@ -141,7 +142,7 @@ def replica(change=None):
         change(facts[NODES[1]["host"]])
     told = judge_replica(NODES, facts, {})
     assert set(told) == set(facts)
-    return whole(told[NODES[0]["host"]], _checks_weights)["weights.same"]
+    return whole(told[NODES[0]["host"]], checks_weights)["weights.same"]
 
 
 def test_one_checkpoint_on_all_nodes():
@@ -156,8 +157,8 @@ def test_one_checkpoint_on_all_nodes():
 
 @pytest.mark.parametrize("facts", EMPTY)
 def test_a_node_that_tells_nothing_passes_nothing(facts):
-    checks = whole(_checks_weights.judge(A3, facts, POLICY), _checks_weights)
-    assert set(checks) == set(_checks_weights.CHECKS) - {"weights.same"}
+    checks = whole(checks_weights.judge(A3, facts, POLICY), checks_weights)
+    assert set(checks) == set(checks_weights.CHECKS) - {"weights.same"}
     assert {check["verdict"] for check in checks.values()} == {"unknown"}
 
 
@@ -367,7 +368,7 @@ def test_any_bytes_are_a_shard_with_a_problem_or_none(tmp_path_factory, content,
 
 def test_the_speed_is_measured_in_little_time(tmp_path):
     for number in range(3):
-        with open(str(tmp_path / "s{0}".format(number)), "wb") as stream:
+        with open(str(tmp_path / f"s{number}"), "wb") as stream:
             stream.write(os.urandom(1 << 20) * 12)
     names = ["s0", "s1", "s2"]
     seen = read_speed(str(tmp_path), names)
@@ -379,7 +380,7 @@ def test_the_speed_of_a_slow_disk_is_told_after_the_time_is_up(tmp_path, monkeyp
     with open(str(tmp_path / "s"), "wb") as stream:
         stream.truncate(40 << 20)
     real = os.pread
-    monkeypatch.setattr(_facts_weights.os, "pread", lambda *args: time.sleep(0.1) or real(*args))
+    monkeypatch.setattr(facts_weights.os, "pread", lambda *args: time.sleep(0.1) or real(*args))
     started = time.monotonic()
     seen = read_speed(str(tmp_path), ["s"], seconds=0.5)
     assert 1 << 20 <= seen["bytes"] < 10 << 20 and time.monotonic() - started < 2
@@ -391,7 +392,7 @@ def test_gather_is_bounded_and_complete(checkpoint, monkeypatch):
     assert json.loads(json.dumps([first, second])) == [first, second]
     assert first["filesystem"] and first["free_bytes"] > 0 and first["read"] is None and "names" not in first
     assert (second["exists"], second["filesystem"]) == (False, None)
-    monkeypatch.setattr(_facts_weights, "weights", lambda path: time.sleep(30))
+    monkeypatch.setattr(facts_weights, "weights", lambda path: time.sleep(30))
     started = time.monotonic()
     seen = gather(node, {"timeout": 0.2})
     assert time.monotonic() - started < 5
@@ -429,8 +430,8 @@ def test_a_link_out_of_the_mounts_is_told(tmp_path):
     (outside / "blob").write_bytes(b"x")
     (inside / "m" / "a.safetensors").symlink_to(outside / "blob")
     names, path = ["a.safetensors"], str(inside / "m")
-    assert _facts_weights.unseen(path, names, [{"source": str(inside)}]) == (
+    assert facts_weights.unseen(path, names, [{"source": str(inside)}]) == (
         path + "/a.safetensors",
         str(outside / "blob"),
     )
-    assert _facts_weights.unseen(path, names, [{"source": str(inside)}, {"source": str(outside)}]) is None
+    assert facts_weights.unseen(path, names, [{"source": str(inside)}, {"source": str(outside)}]) is None

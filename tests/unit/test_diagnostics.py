@@ -17,8 +17,8 @@ from ansible_collections.ascend_ops.vllm.plugins.filter.diagnostics import (
     told_by,
 )
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan, preflight, saved_facts
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _diagnostics
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._redact import MARK, Redactor
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.redact import MARK, Redactor
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._support import archive as diagnostics
 from test_plan import a2
 from test_preflight import facts_of
 
@@ -68,12 +68,12 @@ def made(planned, facts, tmp_path):
 def built(planned, told, raw=None, secrets=()):
     judge = lambda facts: preflight(planned["nodes"], facts, "", "2.19.0")  # noqa: E731
     versions = {"ansible-core": "2.19.0"}
-    return _diagnostics.build(planned, told, raw or {}, judge, versions, Redactor(secrets), now=1795572132)
+    return diagnostics.build(planned, told, raw or {}, judge, versions, Redactor(secrets), now=1795572132)
 
 
 def test_the_archive_is_private_and_judges_the_same_again(planned, facts, made, tmp_path):
     stamp, index, files = built(planned, made)
-    path = _diagnostics.write(
+    path = diagnostics.write(
         str(tmp_path / "new" / "out"), stamp, files, {h: told["bundle"] for h, told in made.items()}
     )
     assert path.endswith("/out/ascend-vllm-20261125T020212Z.tar.gz")
@@ -95,9 +95,9 @@ def test_the_archive_is_private_and_judges_the_same_again(planned, facts, made, 
 
 
 def test_nothing_stands_out(planned, made):
-    _stamp, index, files = _diagnostics.build(planned, made, {}, lambda facts: [], {}, Redactor())
+    _stamp, index, files = diagnostics.build(planned, made, {}, lambda facts: [], {}, Redactor())
     assert index["first"] == [] and "Nothing stands out" in files["INDEX.md"]
-    assert "nothing stands out" in _diagnostics.summary(index, "/x/y.tar.gz")
+    assert "nothing stands out" in diagnostics.summary(index, "/x/y.tar.gz")
 
 
 def test_redaction_leaves_the_facts_of_a_healthy_node_alone(facts):
@@ -110,7 +110,7 @@ def test_a_node_that_was_not_reached_is_listed(planned, made):
     assert index["first"][0]["host"] == "a2-node2" and "Failed to connect to the host" in index["first"][0]["text"]
     assert json.loads(files["facts/a2-node2.json"]) == {"error": "Failed to connect"}
     assert "Nothing was collected: Failed to connect to the host" in files["INDEX.md"]
-    assert "a2-node2  nothing was collected: Failed to connect" in _diagnostics.summary(index, "/x/y.tar.gz")
+    assert "a2-node2  nothing was collected: Failed to connect" in diagnostics.summary(index, "/x/y.tar.gz")
     _stamp, index, files = built(planned, {"a2-node1": made["a2-node1"]})
     assert "failed earlier in this run" in index["first"][0]["text"]
     assert "failed earlier" in json.loads(files["facts/a2-node2.json"])["error"]
@@ -140,7 +140,7 @@ def test_what_stands_out_comes_first(planned, facts, tmp_path):
     assert "(`nodes/a2-node1/container/log.txt`)" in text and "(`preflight.json`)" in text
     assert "| npu/info.txt | npu-smi's table | there is no command npu-smi |" in text
     assert "| 3 | a \\| b | 7 bytes at its start were left out; x: exit status 1 |" in text
-    shown = _diagnostics.summary(index, "/x/y.tar.gz")
+    shown = diagnostics.summary(index, "/x/y.tar.gz")
     assert len(shown.splitlines()) < 24 and " fail" in shown and "port-in-use" in shown
 
 
@@ -157,14 +157,14 @@ def test_the_controller_adds_no_secret(made):
 def test_nothing_is_left_of_an_archive_that_failed(planned, made, tmp_path):
     stamp, _index, files = built(planned, made)
     with pytest.raises(OSError):
-        _diagnostics.write(str(tmp_path / "out"), stamp, files, {"a2-node1": str(tmp_path / "gone.tar.gz")})
+        diagnostics.write(str(tmp_path / "out"), stamp, files, {"a2-node1": str(tmp_path / "gone.tar.gz")})
     assert os.listdir(tmp_path / "out") == []
 
 
 def test_names_of_a_node_lead_nowhere_else(tmp_path):
     told = bundle(tmp_path, "x", {"../../evil": "x", "/etc/evil": "x", "a/b": "x", "a//c": "x"})
-    assert [name for name, _data in _diagnostics.members(told["bundle"])] == ["a/b"]
-    assert _diagnostics.file_name("../x/y") == "_x_y" and _diagnostics.file_name("a2-node1") == "a2-node1"
+    assert [name for name, _data in diagnostics.members(told["bundle"])] == ["a/b"]
+    assert diagnostics.file_name("../x/y") == "_x_y" and diagnostics.file_name("a2-node1") == "a2-node1"
 
 
 def test_the_version_of_the_collection_is_known():

@@ -12,7 +12,12 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import Engine, EngineError, epoch, explain
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import (
+    Engine,
+    EngineError,
+    epoch,
+    explain,
+)
 from test_plan import a3
 
 HERE = Path(__file__).parent
@@ -116,7 +121,7 @@ def test_the_life_of_a_container(docker, spec, tmp_path):
     words = call.split()
     assert words[:3] == ["create", "--name", "vllm-ascend"] and words[-1] == "/etc/ascend-vllm/launch.sh"
     assert words.count("--device") == 19 and "--privileged" not in words
-    assert "type=bind,source={0}/models,target=/models,readonly".format(tmp_path) in words
+    assert f"type=bind,source={tmp_path}/models,target=/models,readonly" in words
     assert "hccn.conf" not in call and (tmp_path / "etc").is_dir()
     assert first["container"]["labels"]["ascend_ops.vllm.service"] == "vllm-ascend"
 
@@ -217,7 +222,7 @@ def test_check_mode_does_nothing_and_shows_the_command(docker, spec, tmp_path):
 
 def test_what_a_container_cannot_do_without(docker, spec):
     assert container(docker, spec)["msg"] == (
-        "the image {0} is not on the node; the task before this one brings it.".format(IMAGE)
+        f"the image {IMAGE} is not on the node; the task before this one brings it."
     )
     assert container(docker, spec, "started")["msg"] == ("there is no container 'vllm-ascend' to start; run a deploy.")
     docker.put("down", DOWN)
@@ -233,10 +238,10 @@ def test_a_docker_that_hangs_is_left_in_time(docker):
     with pytest.raises(EngineError) as caught:
         Engine(docker.put("hangs", "container").path, timeout=0.5).container("x")
     assert str(caught.value) == (
-        "'{0} container' gave no answer within 0.5 s; see 'systemctl status docker' on the node.".format(docker.path)
+        f"'{docker.path} container' gave no answer within 0.5 s; see 'systemctl status docker' on the node."
     )
     assert image(docker.put("hangs", "pull"), timeout=1)["msg"].startswith(
-        "'{0} pull' gave no answer within 1 s;".format(docker.path)
+        f"'{docker.path} pull' gave no answer within 1 s;"
     )
     assert time.monotonic() - start < 10
 
@@ -327,8 +332,8 @@ def test_an_image_is_loaded_from_its_archive(docker, tmp_path):
 
 def test_archives_that_do_not_help(docker, tmp_path):
     assert image(docker, archive="/nowhere.tar")["msg"] == (
-        "the image {0} is not on the node, and neither is the archive /nowhere.tar. Copy the archive there ('docker "
-        "save -o' where the image is, then rsync), or set npu_container_image_archive to where it is.".format(IMAGE)
+        f"the image {IMAGE} is not on the node, and neither is the archive /nowhere.tar. Copy the archive there ('docker "
+        "save -o' where the image is, then rsync), or set npu_container_image_archive to where it is."
     )
     assert image(docker.put("held", "other:1"), archive=str(tmp_path / "image"))["msg"] == (
         "the archive {0} holds other:1 and not {1}. Set npu_container_image_archive to the right archive, or "

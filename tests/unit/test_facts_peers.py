@@ -7,8 +7,13 @@ import threading
 import time
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _facts_peers as peers_module
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts_peers import gather, pairs, peers_for, pings
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import peers as peers_module
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.peers import (
+    gather,
+    pairs,
+    peers_for,
+    pings,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,9 +34,9 @@ def plan(host, address, role, ports=None, chips=2, hardware="a2"):
         "hardware": hardware,
         "ports": dict(ports or {}, hccl=[60000, 60001]),
         "listen": address if role == "primary" else "",
-        "service": {"url": "http://{0}:1".format(PRIMARY)},
+        "service": {"url": f"http://{PRIMARY}:1"},
         "ranks": [0, 0, 2],
-        "container": {"devices": ["/dev/davinci{0}".format(chip) for chip in range(chips)] + ["/dev/davinci_manager"]},
+        "container": {"devices": [f"/dev/davinci{chip}" for chip in range(chips)] + ["/dev/davinci_manager"]},
     }
 
 
@@ -301,7 +306,7 @@ def test_hanging_pings_end_together(tmp_path):
 @pytest.mark.parametrize("text", ["", "Command execute failed!", "0 packets transmitted, 0 received", "\\377\\001"])
 def test_garbage_is_no_answer(tmp_path, text):
     found, unused = pings(
-        plan("one", PRIMARY, "primary"), [peer()], 5, executable=tool(tmp_path, "printf '{0}'\nexit 1\n".format(text))
+        plan("one", PRIMARY, "primary"), [peer()], 5, executable=tool(tmp_path, f"printf '{text}'\nexit 1\n")
     )
     assert len(found) == 2
     assert all(item["received"] is None and item["error"] for item in found)

@@ -10,9 +10,11 @@ import pytest
 import yaml
 from ansible_collections.ascend_ops.vllm.plugins.filter.generations import failed_steps, upgrade_failed
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _generation, _render, _rolling, _status
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import Engine
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._generation import (
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import rollout
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import report, revisions
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.revisions import (
     GenerationError,
     Generations,
     group_of,
@@ -83,14 +85,14 @@ def test_what_was_proven_is_kept_for_root_alone(docker, tmp_path):
     record_file = place.parents[1] / "deployed.json"
     assert record_file.stat().st_mode & 0o777 == 0o644
     deployed = json.loads(record_file.read_text())
-    assert _status.known_record(deployed) == deployed and deployed["previous"] is None
+    assert report.known_record(deployed) == deployed and deployed["previous"] is None
     assert deployed["current"]["id"] == identity and deployed["current"]["image_id"] == IMAGE_ID
     plain = hashlib.sha256(b"VLLM_API_KEY='canary'\n").hexdigest()  # others could try secrets against it
     assert plain not in (place / "generation.json").read_text()
     assert "canary" not in record_file.read_text() + (place / "generation.json").read_text()
     assert kept(docker) == ([identity], [identity])
     assert docker.calls() == [
-        "tag {0} {1}:{2}".format(IMAGE_ID, kept_image(NAME), identity),
+        f"tag {IMAGE_ID} {kept_image(NAME)}:{identity}",
         "images --format {{.Repository}}:{{.Tag}} " + kept_image(NAME),
     ]
 
@@ -167,7 +169,7 @@ def test_what_cannot_be_recorded(docker, tmp_path):
     with pytest.raises(GenerationError, match="there is no /etc/ascend-vllm/.*/launch.sh to record; deploy again"):
         record(docker)
     (tmp_path / "container.json").unlink()
-    with pytest.raises(GenerationError, match="there is no container '{0}' to record".format(NAME)):
+    with pytest.raises(GenerationError, match=f"there is no container '{NAME}' to record"):
         record(docker)
 
 
@@ -241,9 +243,7 @@ def test_what_cannot_be_gone_back_to(docker, tmp_path):
     identity, _changed = record(docker)
     with pytest.raises(GenerationError, match="no previous generation of .* nothing else was proven"):
         generations(docker).restore("previous")
-    with pytest.raises(
-        GenerationError, match="there is no generation 77 of {0}; there are: {1}.".format(NAME, identity)
-    ):
+    with pytest.raises(GenerationError, match=f"there is no generation 77 of {NAME}; there are: {identity}."):
         generations(docker).restore("77")
     (tmp_path / "image.json").unlink()
     with pytest.raises(GenerationError, match="the image .* is not on the node any more. Bring it back"):
@@ -381,15 +381,15 @@ def test_an_upgrade_that_failed_on_one_node_failed_for_its_replica():
 def test_a_rollback_forgets_all_steps_that_its_mates_look_at():
     path = Path(__file__).resolve().parents[2] / "roles/vllm_service/tasks/rollback.yml"
     first = yaml.safe_load(path.read_text())[0]
-    assert set(first["ansible.builtin.set_fact"]) == set(_rolling.STEPS) - {"__vllm_service_old"}
+    assert set(first["ansible.builtin.set_fact"]) == set(rollout.STEPS) - {"__vllm_service_old"}
 
 
 def test_all_steps_are_registered_by_some_task():
     roles = Path(__file__).resolve().parents[2] / "roles"
     text = "".join(path.read_text() for path in roles.glob("*/tasks/*.yml"))
-    assert {name for name in _rolling.STEPS if "register: " + name + "\n" not in text} == set()
+    assert {name for name in rollout.STEPS if "register: " + name + "\n" not in text} == set()
 
 
 def test_files_of_a_generation_are_those_of_a_deploy():
-    made = {item["name"]: item["mode"] for item in _render.node_files(NODE, "eth0")}
-    assert dict(_generation.FILES, **made) == dict(_generation.FILES)
+    made = {item["name"]: item["mode"] for item in render.node_files(NODE, "eth0")}
+    assert dict(revisions.FILES, **made) == dict(revisions.FILES)

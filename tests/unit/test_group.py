@@ -1,7 +1,7 @@
 """What a deploy does with the containers of a replica: they live and die together."""
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._group import TOGETHER, group_action
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service.replica import TOGETHER, group_action
 
 
 def member(host, age=1000, running=True, restarts=0, changed=(), ready=False):

@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _hccn
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu import hccn
 from hypothesis import given
 from hypothesis import strategies as st
 
 FIXTURES = Path(__file__).parent / "fixtures" / "hccn"
 SESSION = (FIXTURES / "hccn-session-23.0.5.txt").read_text()
-PARSERS = [getattr(_hccn, name) for name in sorted(dir(_hccn)) if name.startswith("parse_")]
+PARSERS = [getattr(hccn, name) for name in sorted(dir(hccn)) if name.startswith("parse_")]
 
 
 def text_of(name):
@@ -45,7 +45,7 @@ def test_no_answer_is_unknown(parse, text):
     ],
 )
 def test_link(text, state):
-    assert _hccn.parse_link(text) == state
+    assert hccn.parse_link(text) == state
 
 
 @pytest.mark.parametrize(
@@ -57,34 +57,34 @@ def test_link(text, state):
     ],
 )
 def test_net_health(text, state):
-    assert _hccn.parse_net_health(text) == state
+    assert hccn.parse_net_health(text) == state
 
 
 def test_ip():
-    assert _hccn.parse_ip(text_of("hccn-ip-910B1.txt")) == {"address": "29.1.112.213", "netmask": "255.255.0.0"}
-    assert _hccn.parse_ip("ipaddr:10.0.0.2\n") == {"address": "10.0.0.2", "netmask": None}
+    assert hccn.parse_ip(text_of("hccn-ip-910B1.txt")) == {"address": "29.1.112.213", "netmask": "255.255.0.0"}
+    assert hccn.parse_ip("ipaddr:10.0.0.2\n") == {"address": "10.0.0.2", "netmask": None}
 
 
 def test_lldp():
-    assert _hccn.parse_lldp(text_of("hccn-lldp-910B1-elided.txt")) == {
+    assert hccn.parse_lldp(text_of("hccn-lldp-910B1-elided.txt")) == {
         "peer": True,
         "port": "400GE1/1/20:2",
         "system": "Versatile Routing Platform Software",
     }
     named = "Port ID TLV\n\tIfname: 10GE1/0/1\nSystem Name TLV\n\tleaf-7\nEnd of LLDPDU TLV\n"
-    assert _hccn.parse_lldp(named) == {"peer": True, "port": "10GE1/0/1", "system": "leaf-7"}
-    assert _hccn.parse_lldp("End of LLDPDU TLV\n") == {"peer": False, "port": None, "system": None}
-    assert _hccn.parse_lldp("no lldp neighbor\n")["peer"] is False
-    assert _hccn.parse_lldp("Ifname: x\nCommand execute failed!\n") is None
+    assert hccn.parse_lldp(named) == {"peer": True, "port": "10GE1/0/1", "system": "leaf-7"}
+    assert hccn.parse_lldp("End of LLDPDU TLV\n") == {"peer": False, "port": None, "system": None}
+    assert hccn.parse_lldp("no lldp neighbor\n")["peer"] is False
+    assert hccn.parse_lldp("Ifname: x\nCommand execute failed!\n") is None
 
 
 def test_tls():
-    assert _hccn.parse_tls(SESSION) is False
-    assert _hccn.parse_tls("dev_id:1, tls switch[1](0:disable, 1:enable), tls alarm time threshold[60]days") is True
+    assert hccn.parse_tls(SESSION) is False
+    assert hccn.parse_tls("dev_id:1, tls switch[1](0:disable, 1:enable), tls alarm time threshold[60]days") is True
 
 
 def test_optical():
-    assert _hccn.parse_optical(SESSION) == {
+    assert hccn.parse_optical(SESSION) == {
         "present": False,
         "tx_power_mw": 4.4035,
         "rx_power_mw": 1.0189,
@@ -93,7 +93,7 @@ def test_optical():
     module = (
         "optical info:\npresent              : present\ntemperature          : 41 C\nTx Power0            : 1.5 mW\n"
     )
-    assert _hccn.parse_optical(module) == {
+    assert hccn.parse_optical(module) == {
         "present": True,
         "tx_power_mw": 1.5,
         "rx_power_mw": None,
@@ -113,15 +113,15 @@ def test_optical():
     ],
 )
 def test_ping(text, loss):
-    assert _hccn.parse_ping(text)["loss_percent"] == loss
+    assert hccn.parse_ping(text)["loss_percent"] == loss
 
 
 def test_ping_that_sent_nothing_is_unknown():
-    assert _hccn.parse_ping("0 packets transmitted, 0 received, 0.00% packet loss") is None
+    assert hccn.parse_ping("0 packets transmitted, 0 received, 0.00% packet loss") is None
 
 
 def test_hccn_conf():
-    conf = _hccn.parse_hccn_conf(
+    conf = hccn.parse_hccn_conf(
         text_of("hccn.conf-910B1-8npu-elided.txt") + "# address_9=1.2.3.4\ntls_enable_7 = 0\r\n"
     )
     assert sorted(conf) == [0, 7]

@@ -14,16 +14,16 @@ FIXTURES = Path(__file__).resolve().parent / "fixtures" / "hccn"
 PLAYBOOK = os.environ.get("TEST_ANSIBLE_PLAYBOOK") or shutil.which(
     "ansible-playbook", path=os.path.dirname(sys.executable)
 )
-GOOD = """[ "$1 $4 $LC_ALL" = "-i -g C" ] || exit 99
+GOOD = f"""[ "$1 $4 $LC_ALL" = "-i -g C" ] || exit 99
 case "$3" in
--link) [ $2 = 1 ] && cat {0}/hccn-link-DOWN.txt || echo 'link status: UP';;
+-link) [ $2 = 1 ] && cat {FIXTURES}/hccn-link-DOWN.txt || echo 'link status: UP';;
 -net_health) echo 'net health status: Success';;
--ip) cat {0}/hccn-ip-910B1.txt;;
+-ip) cat {FIXTURES}/hccn-ip-910B1.txt;;
 -tls) echo "dev_id:$2, tls switch[1](0:disable, 1:enable)";;
--lldp) cat {0}/hccn-lldp-910B1-elided.txt;;
+-lldp) cat {FIXTURES}/hccn-lldp-910B1-elided.txt;;
 *) echo 'Command execute failed!'; exit 1;;
 esac
-""".format(FIXTURES)
+"""
 PLAN = {
     "host": "one",
     "address": "127.0.0.1",
@@ -70,7 +70,7 @@ def results(tmp_path_factory):
                 "ignore_errors": True,
             }
         )
-    results = ", ".join("'{0}': case_{0}".format(name) for name in CASES)
+    results = ", ".join(f"'{name}': case_{name}" for name in CASES)
     tasks.append(
         {
             "ansible.builtin.copy": {

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _host_tuning as tuning
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._tuning import host as tuning
 
 CPU = "/sys/devices/system/cpu"
 WANTED = [

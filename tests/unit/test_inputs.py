@@ -2,7 +2,7 @@
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import known_inputs
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._inputs import (
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inventory import (
     layout_errors,
     target_groups,
     unknown_inputs,

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _facts_fabric, _hccn, _npu_smi
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import fabric
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu import hccn, smi
 
 ROOT = Path(__file__).resolve().parents[2]
 CAPTURES = Path(__file__).parent / "fixtures" / "npu-smi"
@@ -62,7 +63,7 @@ def test_table_has_the_borders_of_a_real_one(tool, hardware, capture):
 
 @pytest.mark.parametrize("hardware, name, count", [("a2", "910B3", 8), ("a3", "Ascend910", 16)])
 def test_idle_node(tool, hardware, name, count):
-    devices = _npu_smi.parse_info(tool("npu-smi", "info", hardware)[1])["devices"]
+    devices = smi.parse_info(tool("npu-smi", "info", hardware)[1])["devices"]
     assert [device["name"] for device in devices] == [name] * count
     assert {device["health"] for device in devices} == {"OK"}
     assert not any(device["processes"] for device in devices)
@@ -73,7 +74,7 @@ def test_idle_node(tool, hardware, name, count):
 def test_what_is_broken_is_read(tool):
     tool.processes = [(4711, "VLLM::EngineCor", 51200)]
     text = tool("npu-smi", "info", missing_chip=["2"], unhealthy_chip=["3:Critical", "4"], busy_chip=["0"])[1]
-    devices = {device["npu_id"]: device for device in _npu_smi.parse_info(text)["devices"]}
+    devices = {device["npu_id"]: device for device in smi.parse_info(text)["devices"]}
     assert sorted(devices) == [0, 1, 3, 4, 5, 6, 7]
     assert (devices[3]["health"], devices[4]["health"], devices[5]["health"]) == ("Critical", "Alarm", "OK")
     assert [process["name"] for process in devices[0]["processes"]] == ["VLLM::EngineCor", "python3.10"]
@@ -90,47 +91,47 @@ def test_failures_are_the_real_ones(tool, fault, capture, status):
 
 
 def test_mapping_and_topology_are_read(tool):
-    chips = [row for row in _npu_smi.parse_mapping(tool("npu-smi", "info -m", "a3")[1]) if "Mcu" not in str(row)]
+    chips = [row for row in smi.parse_mapping(tool("npu-smi", "info -m", "a3")[1]) if "Mcu" not in str(row)]
     assert len(chips) == 16
     real = (CAPTURES / "topo-910B3-8npu-HCCS-24.1.rc1.b030.txt").read_text()
-    assert _npu_smi.parse_topo(tool("npu-smi", "info -t topo")[1]) == _npu_smi.parse_topo(real)
+    assert smi.parse_topo(tool("npu-smi", "info -t topo")[1]) == smi.parse_topo(real)
 
 
 def test_hccn_tool_is_read(tool):
     def ask(what, **faults):
         return tool("hccn_tool", f"-i 3 -{what} -g", **faults)[1]
 
-    assert _hccn.parse_link(ask("link")) == "UP"
-    assert _hccn.parse_link(ask("link", link_down=["3"])) == "DOWN"
-    assert _hccn.parse_link(ask("link", link_down=["4"])) == "UP"
-    assert _hccn.parse_link(ask("link", hccn_fails=[""])) is None
-    assert _hccn.parse_tls(ask("tls")) is False
-    assert _hccn.parse_tls(ask("tls", tls_differs=["3"])) is True
-    assert _hccn.parse_ip(ask("ip"))["address"] == "29.1.1.13"
-    assert _hccn.parse_lldp(ask("lldp"))
-    assert _hccn.parse_lldp(ask("lldp", no_switch=[""]))["peer"] is False
-    assert _hccn.parse_optical(ask("optical")) != _hccn.parse_optical(ask("optical", optics_missing=["3"]))
+    assert hccn.parse_link(ask("link")) == "UP"
+    assert hccn.parse_link(ask("link", link_down=["3"])) == "DOWN"
+    assert hccn.parse_link(ask("link", link_down=["4"])) == "UP"
+    assert hccn.parse_link(ask("link", hccn_fails=[""])) is None
+    assert hccn.parse_tls(ask("tls")) is False
+    assert hccn.parse_tls(ask("tls", tls_differs=["3"])) is True
+    assert hccn.parse_ip(ask("ip"))["address"] == "29.1.1.13"
+    assert hccn.parse_lldp(ask("lldp"))
+    assert hccn.parse_lldp(ask("lldp", no_switch=[""]))["peer"] is False
+    assert hccn.parse_optical(ask("optical")) != hccn.parse_optical(ask("optical", optics_missing=["3"]))
 
 
 def test_faults_of_the_fabric_are_read(tool):
     def ask(what, hardware="a2", **faults):
         return tool("hccn_tool", f"-i 3 -{what} -g", hardware, **faults)[1]
 
-    assert _hccn.parse_ip(ask("ip", hccn_conf_differs=["3"]))["address"] == "29.1.1.113"
-    assert _hccn.parse_net_health(ask("net_health")) == "Success"
-    assert _hccn.parse_net_health(ask("net_health", net_unhealthy=["3"])) == "Socket failed"
-    assert _hccn.parse_ping(ask("ping", ping_fails=["3"]) + ask("ping")) is None
+    assert hccn.parse_ip(ask("ip", hccn_conf_differs=["3"]))["address"] == "29.1.1.113"
+    assert hccn.parse_net_health(ask("net_health")) == "Success"
+    assert hccn.parse_net_health(ask("net_health", net_unhealthy=["3"])) == "Socket failed"
+    assert hccn.parse_ping(ask("ping", ping_fails=["3"]) + ask("ping")) is None
     assert "0 received" in tool("hccn_tool", "-i 3 -ping -g address 29.1.1.13", ping_fails=["3"])[1]
 
 
 def test_super_pod_of_an_a3_is_read(tool):
-    assert _facts_fabric.parse_vnic(tool("hccn_tool", "-i 3 -vnic -g", "a3")[1]) == {
+    assert fabric.parse_vnic(tool("hccn_tool", "-i 3 -vnic -g", "a3")[1]) == {
         "address": "172.29.1.13",
         "link": "UP",
     }
-    assert _facts_fabric.parse_vnic(tool("hccn_tool", "-i 3 -vnic -g", "a2")[1]) is None
-    told = _facts_fabric.parse_spod_info(tool("npu-smi", "info -t spod-info -i 7 -c 1", "a3")[1])
+    assert fabric.parse_vnic(tool("hccn_tool", "-i 3 -vnic -g", "a2")[1]) is None
+    told = fabric.parse_spod_info(tool("npu-smi", "info -t spod-info -i 7 -c 1", "a3")[1])
     assert (told["superpod"], told["size"]) == (0, 384)
     other = tool("npu-smi", "info -t spod-info -i 7 -c 1", "a3", superpod_differs=[""])[1]
-    assert _facts_fabric.parse_spod_info(other)["superpod"] == 1
-    assert _facts_fabric.parse_spod_info(tool("npu-smi", "info -t spod-info -i 7 -c 0", "a2")[1]) is None
+    assert fabric.parse_spod_info(other)["superpod"] == 1
+    assert fabric.parse_spod_info(tool("npu-smi", "info -t spod-info -i 7 -c 0", "a2")[1]) is None

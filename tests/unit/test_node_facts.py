@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _node_facts
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._node_facts import (
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import node
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.node import (
     gather,
     is_device,
     listeners,
@@ -72,7 +72,7 @@ def test_network_of_this_machine():
 
 
 def test_network_without_the_command_ip(monkeypatch):
-    monkeypatch.setattr(_node_facts, "run", lambda argv, timeout: (127, "No such file: " + argv[0], False))
+    monkeypatch.setattr(node, "run", lambda argv, timeout: (127, "No such file: " + argv[0], False))
     seen = network("127.0.0.1")
     assert seen == {"interface": None, "addresses": {}, "error": "No such file: /usr/sbin/ip"}
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_checks import judge_npu, parse_driver_version
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_smi import explain_failure, parse_info
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.checks import judge_npu, parse_driver_version
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.smi import explain_failure, parse_info
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _npu_read, _run
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import run as common_run
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu import read
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FIXTURES = Path(__file__).resolve().parent / "fixtures" / "npu-smi"
@@ -215,13 +216,13 @@ def script(tmp_path, body):
 
 def test_run_gives_both_streams_and_the_status(tmp_path):
     tool = script(tmp_path, 'echo "$1 $LC_ALL $EXTRA"; echo problem >&2; printf "\\377"; exit 187\n')
-    assert _run.run([tool, "info"], 5, {"EXTRA": "x"}) == (187, "info C x\nproblem\n\ufffd", False)
+    assert common_run.run([tool, "info"], 5, {"EXTRA": "x"}) == (187, "info C x\nproblem\n\ufffd", False)
 
 
 def test_run_kills_the_whole_group_when_the_time_is_up(tmp_path):
     tool = script(tmp_path, "sleep 300 & echo $! > %s/child; echo begun; wait\n" % tmp_path)
     start = time.monotonic()
-    assert _run.run([tool], 0.5) == (124, "begun\n", True)
+    assert common_run.run([tool], 0.5) == (124, "begun\n", True)
     assert time.monotonic() - start < 3
     child = "/proc/%s/stat" % (tmp_path / "child").read_text().strip()
     time.sleep(0.1)
@@ -230,45 +231,45 @@ def test_run_kills_the_whole_group_when_the_time_is_up(tmp_path):
 
 def test_run_does_not_wait_for_what_a_tool_leaves_behind(tmp_path):
     start = time.monotonic()
-    assert _run.run([script(tmp_path, "sleep 2 & echo done\n")], 10) == (0, "done\n", False)
+    assert common_run.run([script(tmp_path, "sleep 2 & echo done\n")], 10) == (0, "done\n", False)
     assert time.monotonic() - start < 1.5
 
 
 def test_run_bounds_the_time_of_a_tool_that_closes_its_output(tmp_path):
-    assert _run.run([script(tmp_path, "exec >&- 2>&-; sleep 60\n")], 0.3)[::2] == (124, True)
+    assert common_run.run([script(tmp_path, "exec >&- 2>&-; sleep 60\n")], 0.3)[::2] == (124, True)
 
 
 def test_run_bounds_the_output(tmp_path):
-    rc, text, timed_out = _run.run([script(tmp_path, "exec yes\n")], 20)
-    assert (rc, len(text), timed_out) == (-9, _run.MAX_OUTPUT, False)
+    rc, text, timed_out = common_run.run([script(tmp_path, "exec yes\n")], 20)
+    assert (rc, len(text), timed_out) == (-9, common_run.MAX_OUTPUT, False)
 
 
 def test_run_of_what_cannot_run(tmp_path):
-    assert _run.run([str(tmp_path / "absent")], 1)[::2] == (127, False)
+    assert common_run.run([str(tmp_path / "absent")], 1)[::2] == (127, False)
     (tmp_path / "plain").write_text("no program")
-    assert _run.run([str(tmp_path / "plain")], 1)[::2] == (126, False)
-    assert _run.run([str(tmp_path)], 1)[::2] == (126, False)
+    assert common_run.run([str(tmp_path / "plain")], 1)[::2] == (126, False)
+    assert common_run.run([str(tmp_path)], 1)[::2] == (126, False)
 
 
 def test_find_tool(tmp_path, monkeypatch):
     tool = script(tmp_path, "")
-    assert _run.find_tool("tool", tool) == tool
-    assert _run.find_tool("sh", str(tmp_path / "absent")) is None
-    monkeypatch.setattr(_run, "TOOL_FOLDERS", (str(tmp_path / "nowhere"), str(tmp_path)))
-    assert _run.find_tool("tool") == tool
-    assert _run.find_tool("no-such-tool-anywhere") is None
+    assert common_run.find_tool("tool", tool) == tool
+    assert common_run.find_tool("sh", str(tmp_path / "absent")) is None
+    monkeypatch.setattr(common_run, "TOOL_FOLDERS", (str(tmp_path / "nowhere"), str(tmp_path)))
+    assert common_run.find_tool("tool") == tool
+    assert common_run.find_tool("no-such-tool-anywhere") is None
 
 
 def test_driver_env_keeps_what_is_there(monkeypatch):
     monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/lib")
-    path = _run.driver_env()["LD_LIBRARY_PATH"].split(":")
+    path = common_run.driver_env()["LD_LIBRARY_PATH"].split(":")
     assert path[:3] == ["/usr/local/Ascend/driver/lib64" + end for end in ("", "/common", "/driver")]
     assert path[3:] == ["/opt/lib"]
 
 
 def test_driver_package_version(tmp_path):
     (tmp_path / "version.info").write_text("Version=24.1.rc1\nascendhal_version=7.35.19\n")
-    assert _npu_read.driver_package_version(str(tmp_path / "version.info")) == "24.1.rc1"
+    assert read.driver_package_version(str(tmp_path / "version.info")) == "24.1.rc1"
     (tmp_path / "other").write_text("ascendhal_version=7.35.19\n")
-    assert _npu_read.driver_package_version(str(tmp_path / "other")) is None
-    assert _npu_read.driver_package_version(str(tmp_path / "absent")) is None
+    assert read.driver_package_version(str(tmp_path / "other")) is None
+    assert read.driver_package_version(str(tmp_path / "absent")) is None

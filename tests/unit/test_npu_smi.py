@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu_smi import (
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.smi import (
     DEVICE_FIELDS,
     explain_failure,
     parse_blocks,

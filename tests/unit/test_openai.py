@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._openai import TOOL, Client
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.openai import TOOL, Client
 from certificates import Pki
 
 NAME = TOOL["function"]["name"]

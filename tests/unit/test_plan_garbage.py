@@ -6,9 +6,9 @@ import re
 import pytest
 import yaml
 from ansible_collections.ascend_ops.vllm.plugins.filter import plan as filters
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _plan
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan_input import SETTINGS, recipe_errors
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._render import plan_text
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import plan
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inputs import SETTINGS, recipe_errors
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.render import plan_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_plan import a2, a3
@@ -115,7 +115,7 @@ def test_garbage_in_a_recipe(data):
             for entry in a3(scenarios=data.draw(st.sampled_from([[], ["profiling"], ["long_context"]])))
             + a2(replica="other")
         ]
-        plan_text(_plan.plan(nodes, filters.releases()))
+        plan_text(plan.plan(nodes, filters.releases()))
 
 
 def without(path):
@@ -167,7 +167,7 @@ def test_a_bad_recipe_names_file_key_and_what_is_wanted(case, tmp_path):
     path = tmp_path / "own.yml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     errors = filters.plan(a3(name=str(path)))["errors"]
-    assert errors[0].startswith("node a3-node1: the recipe {0} {1}".format(path, wanted)), errors
+    assert errors[0].startswith(f"node a3-node1: the recipe {path} {wanted}"), errors
 
 
 def test_a_recipe_of_the_users_own_is_planned(tmp_path):

@@ -5,8 +5,8 @@ import json
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan, recipe_of, releases, secrets_given
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _render
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan_input import recipe_errors
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inputs import recipe_errors
 from test_plan import a2, a3, node
 
 
@@ -188,20 +188,20 @@ def test_a2_nodes_of_16_chips():
     assert [entry["ranks"] for entry in seen] == [[0, 1, 4], [2, 3, 4]]
     assert options(seen[1]["argv"])["--data-parallel-start-rank"] == "2"
     for entry in seen:
-        assert entry["container"]["devices"][:16] == ["/dev/davinci{0}".format(number) for number in range(16)]
+        assert entry["container"]["devices"][:16] == [f"/dev/davinci{number}" for number in range(16)]
         assert entry["env"]["ASCEND_RT_VISIBLE_DEVICES"] == ",".join(map(str, range(16)))
         assert entry["ports"]["hccl"] == [60000, 60015]
 
 
 def test_chips_that_are_left_over_are_a_warning():
     assert plan(a2(chips=16))["warnings"] == [
-        "replica default: node a2-node{0}: 8 of 16 chips are used.".format(number) for number in (1, 2)
+        f"replica default: node a2-node{number}: 8 of 16 chips are used." for number in (1, 2)
     ]
 
 
 def test_explicit_devices_are_numbered_anew_inside_the_container():
     seen = planned(a2(devices=[8, 9, 10, 11, 12, 13, 14, "15"]))[0]
-    assert seen["container"]["devices"][:8] == ["/dev/davinci{0}".format(number) for number in range(8, 16)]
+    assert seen["container"]["devices"][:8] == [f"/dev/davinci{number}" for number in range(8, 16)]
     assert seen["env"]["ASCEND_RT_VISIBLE_DEVICES"] == "0,1,2,3,4,5,6,7"
 
 
@@ -261,10 +261,10 @@ def test_of_secrets_a_plan_has_the_names():
     nodes = with_secrets(a2(), {"VLLM_API_KEY": "canary-1", "HF_TOKEN": "canary-2"})
     result = plan(nodes)
     assert [entry["secrets"] for entry in result["nodes"]] == [["HF_TOKEN", "VLLM_API_KEY"]] * 2
-    text = _render.plan_text(result)
+    text = render.plan_text(result)
     assert text.count("\nsecrets: HF_TOKEN, VLLM_API_KEY (vllm_service_secrets)\n") == 2
-    assert "canary" not in text + json.dumps([nodes, result, _render.plan_data(result)])
-    assert planned(a2())[0]["secrets"] == [] and "secrets:" not in _render.plan_text(plan(a2()))
+    assert "canary" not in text + json.dumps([nodes, result, render.plan_data(result)])
+    assert planned(a2())[0]["secrets"] == [] and "secrets:" not in render.plan_text(plan(a2()))
 
 
 class EncryptedString:
@@ -345,7 +345,7 @@ def test_secrets_in_a_recipe_are_refused(kind, name):
     recipe[kind][name].setdefault("env", {})["HF_TOKEN"] = "canary"
     recipe[kind][name].setdefault("args", {})["api_key"] = "canary"
     assert recipe_errors(recipe, releases_known) == [
-        "in {0}.{1}.env holds HF_TOKEN{2}".format(kind, name, IN_ENV),
+        f"in {kind}.{name}.env holds HF_TOKEN{IN_ENV}",
         "in {0}.{1}.args holds 'api_key'{2}".format(kind, name, IN_ARGS.format("VLLM_API_KEY")),
     ]
 

@@ -5,8 +5,12 @@ from xml.etree import ElementTree
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan, preflight, saved_facts, slow_connections
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._preflight import catalogue, judge
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._report import junit, stopping, text
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.preflight import catalogue, judge
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.report import (
+    junit,
+    stopping,
+    text,
+)
 from healthy import own_facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -125,7 +129,7 @@ def test_saved_facts(tmp_path):
 )
 def test_the_oldest_python_follows_from_the_controller(core, oldest):
     (report,) = preflight(NODES, facts_of(NODES), "", core)
-    assert checks(report, "a2-node1")["host.python"]["wanted"] == "Python {0} or later".format(oldest)
+    assert checks(report, "a2-node1")["host.python"]["wanted"] == f"Python {oldest} or later"
 
 
 HOSTS = ["n1", "n2", "n3", "n4", "n5"]
@@ -145,4 +149,4 @@ HOSTS = ["n1", "n2", "n3", "n4", "n5"]
 )
 def test_ssh_without_pipelining_is_warned_of(variables, configured, slow):
     said = slow_connections(HOSTS, dict({host: {} for host in HOSTS}, **variables), configured)
-    assert said.startswith("warning: pipelining is off for {0}: ".format(slow)) if slow else said == ""
+    assert said.startswith(f"warning: pipelining is off for {slow}: ") if slow else said == ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._redact import (
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.redact import (
     MARK,
     Redactor,
     is_secret,
@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 CANARY = 'c4nary/Sw+rd=fish "9" it\'s'
 SIMPLE = "canary0Sw0rdfish"
 BODY = "MIIEpAIBAAKCAQEAx4nary7PZb0l5c3Qk0uAbCdEfGhIjKlMnOpQrStUvWxYz012"
-PEM = "-----BEGIN RSA PRIVATE KEY-----\n{0}\n{0}\nabcd0123456789ABCDEF==\n-----END RSA PRIVATE KEY-----".format(BODY)
+PEM = f"-----BEGIN RSA PRIVATE KEY-----\n{BODY}\n{BODY}\nabcd0123456789ABCDEF==\n-----END RSA PRIVATE KEY-----"
 
 
 def hidden(text, secret=SIMPLE):

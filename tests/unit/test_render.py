@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _render
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import engine, secrets
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
 from test_plan import CASES, a2, a3
 
 ODD = {
@@ -41,7 +42,7 @@ def nodes_of(case):
 def lay(node, folder, nic="eth7"):
     """Lay the files of a node in a folder, which takes the place of /etc/ascend-vllm inside the container."""
     node["container"]["command"][-1] = str(folder / "launch.sh")
-    for item in _render.node_files(node, nic):
+    for item in render.node_files(node, nic):
         path = folder / item["name"]
         path.write_text(item["content"])
         path.chmod(int(item["mode"], 8))
@@ -53,7 +54,7 @@ def launch(node, tmp_path, libraries=None, **environ):
     script = lay(node, tmp_path)
     if libraries is not None:  # the places where jemalloc is looked for
         for number, place in enumerate(("/usr/lib/$(uname -m)-linux-gnu/", "/usr/lib64/")):
-            script.write_text(script.read_text().replace(place, "{0}/{1}/".format(tmp_path, number)))
+            script.write_text(script.read_text().replace(place, f"{tmp_path}/{number}/"))
         for number in libraries:
             (tmp_path / str(number)).mkdir()
             shutil.copy("/bin/true", tmp_path / str(number) / "libjemalloc.so.2")
@@ -117,7 +118,7 @@ def test_the_environment_file_is_for_a_shell_and_nobody_else(tmp_path):
 @pytest.mark.parametrize("libraries, found", [([0], "0"), ([1], "1"), ([0, 1], "0"), ([], None)])
 def test_jemalloc_is_looked_for_in_the_image(libraries, found, tmp_path):
     seen, said = launch(plan(a3())["nodes"][0], tmp_path, libraries)
-    wanted = "{0}/{1}/libjemalloc.so.2".format(tmp_path, found) if found else None
+    wanted = f"{tmp_path}/{found}/libjemalloc.so.2" if found else None
     assert seen["env"].get("LD_PRELOAD") == wanted
     assert ("no libjemalloc.so.2 in this image" in said) == (found is None)
 
@@ -125,7 +126,7 @@ def test_jemalloc_is_looked_for_in_the_image(libraries, found, tmp_path):
 def test_jemalloc_beside_another_library(tmp_path):
     (node,) = plan(a3(env={"LD_PRELOAD": "{JEMALLOC}:/nowhere/libother.so"}))["nodes"]
     seen, _said = launch(node, tmp_path, [1])
-    assert seen["env"]["LD_PRELOAD"] == "{0}/1/libjemalloc.so.2:/nowhere/libother.so".format(tmp_path)
+    assert seen["env"]["LD_PRELOAD"] == f"{tmp_path}/1/libjemalloc.so.2:/nowhere/libother.so"
 
 
 def test_without_jemalloc_nothing_is_said_of_it(tmp_path):
@@ -136,7 +137,7 @@ def test_without_jemalloc_nothing_is_said_of_it(tmp_path):
 
 
 def test_the_drivers_libraries_come_first_where_there_is_a_driver(tmp_path):
-    script = _render.launch_script(plan(a3())["nodes"][0]).replace("/usr/local/Ascend/driver/lib64", str(tmp_path))
+    script = render.launch_script(plan(a3())["nodes"][0]).replace("/usr/local/Ascend/driver/lib64", str(tmp_path))
     head = script[: script.index("set -eu")] + 'echo "$LD_LIBRARY_PATH"'
     for before, wanted in (("", "{0}/common:{0}/driver:{0}"), ("/x", "{0}/common:{0}/driver:{0}:/x")):
         said = subprocess.check_output(["bash", "-c", head], text=True, env={"LD_LIBRARY_PATH": before})
@@ -153,33 +154,33 @@ def test_a_missing_environment_file_stops_the_script(tmp_path):
 def test_without_an_interface(nic):
     node = plan(a2())["nodes"][0]
     with pytest.raises(ValueError) as caught:
-        _render.environment_file(node, nic)
+        render.environment_file(node, nic)
     assert str(caught.value) == (
         "node a2-node1: no interface is known that carries 10.0.0.11; see network.address of the preflight."
     )
-    assert "HCCL_BUFFSIZE=1024\n" in _render.environment_file(plan(a3())["nodes"][0], nic)  # names no interface
+    assert "HCCL_BUFFSIZE=1024\n" in render.environment_file(plan(a3())["nodes"][0], nic)  # names no interface
 
 
 def test_create_argv():
     spec = plan(a3(container={"privileged": True}))["nodes"][0]["container"]
-    argv = _render.create_argv(spec, [{"source": "/a", "target": "/b", "read_only": False}], {"x": "1"})
+    argv = engine.create_argv(spec, [{"source": "/a", "target": "/b", "read_only": False}], {"x": "1"})
     text = " ".join(argv)
     assert argv[:3] == ["create", "--name", "vllm-ascend"] and "--privileged" in argv and "--init" in argv
     assert "--mount type=bind,source=/a,target=/b --label x=1" in text and "hccn.conf" not in text
     assert argv[-4:] == ["--entrypoint", "/bin/bash", spec["image"], "/etc/ascend-vllm/launch.sh"]
     assert text.count("--device ") == 16 + 3
-    plain = _render.create_argv(plan(a2())["nodes"][0]["container"])
+    plain = engine.create_argv(plan(a2())["nodes"][0]["container"])
     assert "--privileged" not in plain and "--shm-size 1200g --restart unless-stopped" in " ".join(plain)
     assert "type=bind,source=/etc/hccn.conf,target=/etc/hccn.conf,readonly" in plain
 
 
 def test_plan_text_shows_all_that_runs():
     result = plan(a2(args={"additional-config": {"it's": 1}}))
-    text = _render.plan_text(result)
+    text = render.plan_text(result)
     for node in result["nodes"]:
         assert "{host}  {role} of replica default  a2  {address}".format(**node) in text
         for name, value in node["env"].items():
-            assert "\n    {0}={1}\n".format(name, value) in text
+            assert f"\n    {name}={value}\n" in text
     lines = [line.strip() for line in text.splitlines()]
     assert "--max-num-seqs 128" in lines and "--headless" in lines and "--name minimax2_5" in lines
     assert """--additional-config '{"enable_cpu_binding":true,"it'"'"'s":1}'""" in lines
@@ -203,24 +204,24 @@ PLAIN_NAMES = (
 
 @pytest.mark.parametrize("name", SECRET_NAMES)
 def test_names_of_secrets(name):
-    assert _render.is_secret(name)
+    assert secrets.is_secret(name)
 
 
 @pytest.mark.parametrize("name", PLAIN_NAMES)
 def test_names_that_only_look_like_secrets(name):
-    assert not _render.is_secret(name)
+    assert not secrets.is_secret(name)
 
 
 def test_secrets_are_not_shown():
     planned = plan(a2())
     planned["nodes"][0]["env"].update(OLD_API_KEY="canary-1", MAX_TOKENS="4711")  # as an older version had it
-    shown = _render.plan_text(planned) + json.dumps(_render.plan_data(planned))
+    shown = render.plan_text(planned) + json.dumps(render.plan_data(planned))
     assert "canary" not in shown and "MAX_TOKENS=4711" in shown
     assert "OLD_API_KEY=********" in shown
 
 
 def test_the_launch_script_reads_secrets_where_there_are_some(tmp_path):
-    text = _render.launch_script(plan(a3())["nodes"][0])
+    text = render.launch_script(plan(a3())["nodes"][0])
     command = text[text.index("set -eu") :].replace("/etc/ascend-vllm", str(tmp_path))
     (tmp_path / "launch.sh").write_text(command[: command.index("exec vllm")] + 'echo "$A ${KEY:-none}"')
     (tmp_path / "service.env").write_text("A=plain\nKEY=plain\n")
@@ -229,5 +230,5 @@ def test_the_launch_script_reads_secrets_where_there_are_some(tmp_path):
         return subprocess.run(["bash", str(tmp_path / "launch.sh")], capture_output=True, text=True, check=True).stdout
 
     assert said() == "plain plain\n"
-    (tmp_path / "secrets.env").write_text(_render.secrets_file({"KEY": "it's $A"}))
+    (tmp_path / "secrets.env").write_text(secrets.secrets_file({"KEY": "it's $A"}))
     assert said() == "plain it's $A\n"

@@ -1,7 +1,7 @@
 """Replicas one after the other: their order, and what is said of them at the end."""
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _rolling
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import rollout
 
 PLAN = {
     "nodes": [
@@ -16,14 +16,14 @@ RECIPE = {"name": "m", "release": "v1", "checkpoint": "fp8", "scenarios": []}
 
 
 def test_nodes_of_a_replica_are_one_batch():
-    assert _rolling.order(PLAN) == "a1,a2,b1,c1"
-    assert _rolling.batches(PLAN) == [2, 1, 1]
-    assert (_rolling.order({"nodes": []}), _rolling.batches({"nodes": []})) == ("all:!all", [1])
+    assert rollout.order(PLAN) == "a1,a2,b1,c1"
+    assert rollout.batches(PLAN) == [2, 1, 1]
+    assert (rollout.order({"nodes": []}), rollout.batches({"nodes": []})) == ("all:!all", [1])
 
 
 def test_a_plan_of_before_is_called_what_its_replica_is_called_now():
     old = {"host": "b1", "replica": "default", "url": "old"}
-    plan = _rolling.with_nodes(PLAN, {"b1": old, "a1": None})
+    plan = rollout.with_nodes(PLAN, {"b1": old, "a1": None})
     assert plan["nodes"][1] == {"host": "b1", "replica": "r2", "url": "old"}
     assert [node for node in plan["nodes"] if node["host"] != "b1"] == [
         node for node in PLAN["nodes"] if node["host"] != "b1"
@@ -39,7 +39,7 @@ def test_the_summary():
         "back": {"id": "i1", "group": "g1", "recipe": RECIPE},
     }
     done["b1"] = dict(nothing, do={"action": "keep", "reason": "it answers"})
-    assert _rolling.text(PLAN, done, "rollback").splitlines()[:6] == [
+    assert rollout.text(PLAN, done, "rollback").splitlines()[:6] == [
         "replica r1  a1, a2",
         "  rollback restarted: changed: created on a1",
         "  now      m v1, fp8, scenarios none; generation i1 of group g1",
@@ -99,7 +99,7 @@ FAILURES = {
 @pytest.mark.parametrize("case", FAILURES)
 def test_what_is_said_of_a_replica_that_failed(case):
     replica, failed, back, gone, wanted = FAILURES[case]
-    said = _rolling.failure(PLAN, replica, failed, back, gone)
+    said = rollout.failure(PLAN, replica, failed, back, gone)
     for text in wanted:
         assert text in said
     assert ("answers again" in said) == (case == "rolled back")
@@ -110,6 +110,6 @@ def test_the_cause_is_not_what_only_followed_from_it():
         "a1": {"task": "wait", "msg": "a1: stopped waiting, since a2 will not come up; see there."},
         "a2": {"task": "wait", "msg": "the container died"},
     }
-    assert _rolling.cause(failed) == "a2: the container died (task: wait)"
-    assert _rolling.cause({"a1": failed["a1"]}).startswith("a1: stopped waiting")
-    assert _rolling.cause({"a1": {}}) == ""
+    assert rollout.cause(failed) == "a2: the container died (task: wait)"
+    assert rollout.cause({"a1": failed["a1"]}).startswith("a1: stopped waiting")
+    assert rollout.cause({"a1": {}}) == ""

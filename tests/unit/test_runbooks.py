@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import known_inputs
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._inputs import PLAYBOOK_INPUTS
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inventory import PLAYBOOK_INPUTS
 
 from tests.documented import PAGES, ROOT, commands, playbook_of, variables
 

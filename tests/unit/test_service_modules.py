@@ -295,7 +295,7 @@ def test_another_content_of_a_watched_file_is_a_change(tmp_path):
     assert not (folder / "watched.sha256").exists()
     pem.unlink()
     assert files(folder, watch=[str(pem)])["msg"] == (
-        "cannot read {0}, which the service is to read: No such file or directory.".format(pem)
+        f"cannot read {pem}, which the service is to read: No such file or directory."
     )
 
 

@@ -9,15 +9,10 @@ import os
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.generations import nothing_to_do
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import (
-    _engine,
-    _files,
-    _generation,
-    _host_tuning,
-    _render,
-    _settled,
-    _supervision,
-)
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import engine, files, layout
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import revisions, settled, supervision
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._tuning import host as host_tuning
 from test_engine_modules import IMAGE_ID, STARTED, docker, spec  # noqa: F401
 from test_openai import serving
 from test_plan import a3
@@ -30,15 +25,15 @@ TUNING = [{"kind": "sysctl", "name": "vm.swappiness", "value": "0"}]
 def node(docker, spec, tmp_path, monkeypatch):
     """The plan of a node, and the node as a deploy left it."""
     made = dict(plan(a3())["nodes"][0], container=spec)
-    monkeypatch.setattr(_generation, "RECORDS", str(tmp_path / "records"))
-    monkeypatch.setattr(_supervision, "timer_is", lambda name: (False, False))
+    monkeypatch.setattr(revisions, "RECORDS", str(tmp_path / "records"))
+    monkeypatch.setattr(supervision, "timer_is", lambda name: (False, False))
     (tmp_path / "proc/sys/vm").mkdir(parents=True)
     (tmp_path / "proc/sys/vm/swappiness").write_text("0\n")
-    monkeypatch.setattr(_host_tuning, "Host", lambda host=_host_tuning.Host: host(str(tmp_path)))
-    _host_tuning.tune(_host_tuning.Host(), _host_tuning.parse_settings(TUNING), dry_run=False)
+    monkeypatch.setattr(host_tuning, "Host", lambda host=host_tuning.Host: host(str(tmp_path)))
+    host_tuning.tune(host_tuning.Host(), host_tuning.parse_settings(TUNING), dry_run=False)
     labels = {
         "ascend_ops.vllm.service": spec["name"],
-        "ascend_ops.vllm.spec": _engine.spec_digest(spec, _engine.mounts_here(spec)[0], IMAGE_ID),
+        "ascend_ops.vllm.spec": engine.spec_digest(spec, engine.mounts_here(spec)[0], IMAGE_ID),
     }
     running = json.loads(docker.have_image().folder.joinpath("running").read_text().replace('"LABELS"', "{}"))
     running[0]["Config"]["Labels"] = labels
@@ -51,11 +46,11 @@ def node(docker, spec, tmp_path, monkeypatch):
 def settle(node, docker):
     """Files and record of a node."""
     spec = node["container"]
-    wanted = _render.node_files(node, "eth0")
-    _files.put(_render.service_directory(spec), wanted, False)
+    wanted = render.node_files(node, "eth0")
+    files.put(layout.service_directory(spec), wanted, False)
     for item in wanted:
-        os.utime(os.path.join(_render.service_directory(spec), item["name"]), (STARTED - 9, STARTED - 9))
-    _generation.Generations(_engine.Engine(docker.path), spec["name"]).record(node, "g1", ["n1"])
+        os.utime(os.path.join(layout.service_directory(spec), item["name"]), (STARTED - 9, STARTED - 9))
+    revisions.Generations(engine.Engine(docker.path), spec["name"]).record(node, "g1", ["n1"])
 
 
 def look(node, docker, answer=lively, **options):
@@ -73,13 +68,13 @@ def look(node, docker, answer=lively, **options):
     with serving(answer) as (url, asked):
         node = dict(node, service=dict(node["service"], url=url, model="m"))
         # The record holds the plan's own words; the test's server is found elsewhere.
-        found = _settled.look(node, dict(given, **options))
+        found = settled.look(node, dict(given, **options))
     return found, asked
 
 
 @pytest.fixture(autouse=True)
 def _any_address(monkeypatch):
-    monkeypatch.setattr(_generation, "PARTS", ("container", "recipe"))
+    monkeypatch.setattr(revisions, "PARTS", ("container", "recipe"))
 
 
 def test_nothing_is_to_be_done(node, docker):
@@ -100,7 +95,7 @@ def test_a_secondary_is_not_asked(node, docker):
 
 def edit(name, text):
     def change(node, docker):
-        path = os.path.join(_render.service_directory(node["container"]), name)
+        path = os.path.join(layout.service_directory(node["container"]), name)
         with open(path, "a") as stream:
             stream.write(text)
 
@@ -108,11 +103,11 @@ def edit(name, text):
 
 
 def touch(node, docker):
-    os.utime(os.path.join(_render.service_directory(node["container"]), "launch.sh"), (STARTED + 9, STARTED + 9))
+    os.utime(os.path.join(layout.service_directory(node["container"]), "launch.sh"), (STARTED + 9, STARTED + 9))
 
 
 def drop_record(node, docker):
-    os.unlink(os.path.join(_generation.RECORDS, node["container"]["name"], "deployed.json"))
+    os.unlink(os.path.join(revisions.RECORDS, node["container"]["name"], "deployed.json"))
 
 
 def untuned(node, docker):
@@ -161,18 +156,18 @@ def test_other_inputs_are_something_to_do(options, says, node, docker):
 
 
 def test_it_is_watched_and_is_not_to_be(node, docker, monkeypatch):
-    monkeypatch.setattr(_supervision, "timer_is", lambda name: (True, True))
+    monkeypatch.setattr(supervision, "timer_is", lambda name: (True, True))
     assert look(node, docker)[0]["differs"] == "it is watched"
 
 
 def test_it_is_watched_as_wanted(node, docker, monkeypatch, tmp_path):
     settings = {"interval": 15}
-    for name in ("CODE_DIR", "UNIT_DIR", "CONFIG_DIR"):
-        monkeypatch.setattr(_supervision, name, str(tmp_path / name))
-    monkeypatch.setattr(_supervision, "timer_is", lambda name: (True, True))
+    for name in ("CODE_DIR", "UNIT_DIR", "SERVICE_DIR"):
+        monkeypatch.setattr(supervision, name, str(tmp_path / name))
+    monkeypatch.setattr(supervision, "timer_is", lambda name: (True, True))
     name = node["container"]["name"]
-    laid = dict(_supervision.code(), **_supervision.settings_file(name, settings))
-    laid.update(_supervision.units(name, settings, _settled.sys.executable))
+    laid = dict(supervision.code(), **supervision.settings_file(name, settings))
+    laid.update(supervision.units(name, settings, settled.sys.executable))
     for path, content in laid.items():
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w") as stream:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._signatures import SIGNATURES, diagnose
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.causes import SIGNATURES, diagnose
 
 # Real logs of the lab's two nodes, from the start to the first answers.
 LOGS = Path(__file__).parent / "fixtures" / "logs"

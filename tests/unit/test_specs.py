@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import known_inputs
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._inputs import PLAYBOOK_INPUTS
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inventory import PLAYBOOK_INPUTS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROLES = {path.name: path for path in sorted((ROOT / "roles").iterdir()) if path.is_dir()}

@@ -7,9 +7,14 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _facts_status, _render
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import Engine, mounts_here, spec_digest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._status import (
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import (
+    Engine,
+    mounts_here,
+    spec_digest,
+)
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import observed
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.report import (
     changed_lines,
     compare_file,
     differing_parts,
@@ -276,7 +281,7 @@ def test_each_drift_is_one_problem_with_its_way_out(change, name, seen, do):
     assert seen in problem["seen"] and do in problem["do"]
     assert not found["ok"] and not replica["ok"]
     assert [row["ok"] for row in replica["nodes"]] == [False, True]
-    assert "problem   a2-node1: {0}: ".format(name) in text(found)
+    assert f"problem   a2-node1: {name}: " in text(found)
 
 
 @pytest.mark.parametrize(
@@ -480,7 +485,7 @@ def node(tmp_path, monkeypatch):
     generation = tmp_path / "var" / "vllm-ascend" / "generations" / "g1"
     for place in (folder, generation, tmp_path / "run" / "vllm-ascend", tmp_path / "bin"):
         place.mkdir(parents=True)
-    for item in _render.node_files(made, "eth7"):
+    for item in render.node_files(made, "eth7"):
         for place in (folder, generation):
             (place / item["name"]).write_text(item["content"])
             os.chmod(place / item["name"], int(item["mode"], 8))
@@ -494,12 +499,12 @@ def node(tmp_path, monkeypatch):
         "UnitFileState=enabled",
         "ActiveEnterTimestampMonotonic=1000000",
     )
-    systemctl.write_text("#!/bin/sh\n" + "".join("echo {0}\n".format(value) for value in values))
+    systemctl.write_text("#!/bin/sh\n" + "".join(f"echo {value}\n" for value in values))
     systemctl.chmod(0o755)
     monkeypatch.setenv("PATH", "{0}:{1}".format(systemctl.parent, os.environ["PATH"]))
-    monkeypatch.setattr(_facts_status, "RECORDS", str(tmp_path / "var"))
-    monkeypatch.setattr(_facts_status, "STATE", str(tmp_path / "run"))
-    monkeypatch.setattr(_facts_status, "network", lambda address: {"interface": "eth7"})
+    monkeypatch.setattr(observed, "RECORDS", str(tmp_path / "var"))
+    monkeypatch.setattr(observed, "STATE", str(tmp_path / "run"))
+    monkeypatch.setattr(observed, "network", lambda address: {"interface": "eth7"})
     return made
 
 
@@ -513,7 +518,7 @@ def gathered(node, docker, **options):
         supervised=True,
         tuning=[],
     )
-    return _facts_status.gather(node, dict(given, **options))
+    return observed.gather(node, dict(given, **options))
 
 
 def deployed_container(docker, node):
@@ -581,7 +586,7 @@ def test_a_container_of_others_and_an_engine_that_is_down(node, tmp_path):
 
 
 def test_an_interface_that_is_not_there(node, tmp_path, monkeypatch):
-    monkeypatch.setattr(_facts_status, "network", lambda address: {"interface": None})
+    monkeypatch.setattr(observed, "network", lambda address: {"interface": None})
     node["env"]["HCCL_SOCKET_IFNAME"] = "{NIC}"
     seen = gathered(node, Docker(tmp_path))
     assert seen["files"] == [] and "no interface is known" in seen["files_error"]
@@ -597,7 +602,7 @@ def test_the_key_for_the_probe_is_read_on_the_node(node, tmp_path, monkeypatch):
         def models(self):
             return {"verdict": "fail"}
 
-    monkeypatch.setattr(_facts_status, "Client", Client)
+    monkeypatch.setattr(observed, "Client", Client)
     gathered(node, Docker(tmp_path))
     node["service"]["ca_file"] = "/etc/ca.pem"
     gathered(node, Docker(tmp_path), api_key="given")
@@ -607,5 +612,5 @@ def test_the_key_for_the_probe_is_read_on_the_node(node, tmp_path, monkeypatch):
 def test_secrets_that_no_shell_reads_are_told_by_name(tmp_path):
     path = tmp_path / "secrets.env"
     path.write_text("A='x\nB=2\n")
-    seen, values = _facts_status.secrets_file(str(path))
+    seen, values = observed.secrets_file(str(path))
     assert (seen["names"], values) == (["A", "B"], {})

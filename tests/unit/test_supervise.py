@@ -9,9 +9,9 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _supervise as supervise
-from ansible_collections.ascend_ops.vllm.plugins.module_utils import _supervision as supervision
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import EngineError
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import EngineError
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import supervise
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import supervision
 
 SETTINGS = {
     "name": "c",
@@ -357,7 +357,7 @@ def test_the_code_that_is_laid_on_a_node_runs_there_alone(tmp_path):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     done = subprocess.run(
-        [sys.executable, "-S", "-m", supervision.PACKAGE + "_supervise", "no-such-container"],
+        [sys.executable, "-S", "-m", supervision.SUPERVISOR, "no-such-container"],
         capture_output=True,
         text=True,
         check=False,

@@ -5,9 +5,13 @@ import json
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._engine import Engine, EngineError
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._generation import kept_image
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._teardown import Teardown, row, text
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine, EngineError
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service.teardown import (
+    Teardown,
+    row,
+    text,
+)
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.revisions import kept_image
 from test_engine_modules import IMAGE, Docker, run_module
 from test_plan import a3
 
@@ -45,9 +49,9 @@ def test_all_goes_but_the_image(docker):
     seen = torn(docker)
     assert seen["removed"] == [
         "container " + NAME,
-        "/etc/ascend-vllm/{0} (launch files)".format(NAME),
-        "/var/lib/ascend-vllm/{0} (records of deploys)".format(NAME),
-        "/run/ascend-vllm/{0} (what the supervisor saw)".format(NAME),
+        f"/etc/ascend-vllm/{NAME} (launch files)",
+        f"/var/lib/ascend-vllm/{NAME} (records of deploys)",
+        f"/run/ascend-vllm/{NAME} (what the supervisor saw)",
     ]
     # The plan's, the container's, the last deploy's; the stand-in gives its one image any name.
     assert [item.split(" (")[0] for item in seen["kept"]] == ["image " + name for name in (IMAGE, IMAGE[:-3], "old:1")]
@@ -63,14 +67,14 @@ def test_all_goes_but_the_image(docker):
 
 def test_the_image_goes_when_asked_to(docker):
     seen = torn(docker, keep=[])
-    assert "image {0} (".format(IMAGE) in " ".join(seen["removed"]) and seen["kept"] == []
+    assert f"image {IMAGE} (" in " ".join(seen["removed"]) and seen["kept"] == []
     assert not (docker.folder / "image.json").exists()
 
 
 def test_an_image_with_another_name_is_left_under_it(docker):
     docker.put("tags")
     seen = torn(docker, keep=[])
-    assert "image {0} (".format(IMAGE) in " ".join(seen["removed"])
+    assert f"image {IMAGE} (" in " ".join(seen["removed"])
     assert [item for item in seen["left"] if "the same content under the name quay.io/" in item]
 
 

@@ -1,0 +1,180 @@
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a node's container engine tells of itself, of the plan's image and container, and of who else holds the chips."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import (
+    LABEL_SERVICE,
+    Engine,
+    EngineError,
+    image_state,
+)
+
+CHIP = re.compile(r"/dev/davinci\d+$")
+# A key of the engine's `info` -> the key here.
+_INFO = {
+    "CgroupDriver": "cgroup_driver",
+    "CgroupVersion": "cgroup_version",
+    "Driver": "storage_driver",
+    "DockerRootDir": "data_root",
+    "LoggingDriver": "logging_driver",
+    "LiveRestoreEnabled": "live_restore",
+    "DefaultRuntime": "default_runtime",
+    "SecurityOptions": "security",
+}
+
+
+def gather(plan, options):
+    """Version of the engine, its set-up, the image and the container of the plan; ``error`` where it cannot be asked.
+
+    :param options: ``engine`` (the command), ``timeout`` (seconds for one call), ``archive`` (the image's, or empty).
+    """
+    executable = options.get("engine") or "docker"
+    facts = {
+        "kind": "podman" if "podman" in os.path.basename(executable) else "docker",
+        "version": None,
+        "error": "",
+        "image": None,
+        "container": None,
+        "foreign": False,
+        "others": None,
+        "archive_bytes": size(options.get("archive")),
+        "free_bytes": None,
+        "mirrors": None,
+        "insecure": None,
+    }
+    facts.update((key, None) for key in _INFO.values())
+    engine = Engine(executable, options.get("timeout") or 20)
+    name = plan["container"]["name"]
+    try:
+        facts["version"] = (engine.call(["version", "--format", "{{.Server.Version}}"])[1].split() or [None])[-1]
+        facts["image"] = _image(engine, plan["container"]["image"])
+        facts["container"] = engine.container(name)
+        if facts["container"] is not None:
+            facts["foreign"] = LABEL_SERVICE not in facts["container"]["labels"]
+        facts.update(info(engine.call(["info", "--format", "{{json .}}"], check=False)[1]))
+        facts["others"] = others(engine, name)
+    except EngineError as error:
+        facts["error"] = str(error)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        facts["error"] = f"the engine's answer is not understood ({type(error).__name__}: {error})"
+    facts["free_bytes"] = free_bytes(facts["data_root"])
+    return facts
+
+
+def _image(engine, name):
+    """What ``Engine.image`` tells, and ``os`` and ``soc``: the chip that vllm-ascend's kernels in it were built for."""
+    found = engine.inspect("image", name)
+    if found is None:
+        return None
+    image = dict(image_state(found), os=found.get("Os"), soc=None)
+    for word in (found.get("Config") or {}).get("Env") or []:
+        if str(word).startswith("SOC_VERSION="):
+            image["soc"] = str(word).partition("=")[2] or None
+    return image
+
+
+def info(output):
+    """What is needed of the output of ``docker info --format '{{json .}}'``; an empty dict where there is none."""
+    told = first_json(output, "{")
+    if not isinstance(told, dict):
+        return {}
+    facts = {ours: told.get(theirs) for theirs, ours in _INFO.items()}
+    facts["cgroup_version"] = str(facts["cgroup_version"]) if facts["cgroup_version"] else None
+    registries = told.get("RegistryConfig")
+    registries = registries if isinstance(registries, dict) else {}
+    indexes = registries.get("IndexConfigs")
+    indexes = indexes if isinstance(indexes, dict) else {}
+    facts["mirrors"] = registries.get("Mirrors") or []
+    facts["insecure"] = sorted(
+        str(name) for name, index in indexes.items() if isinstance(index, dict) and index.get("Secure") is False
+    ) + [str(network) for network in registries.get("InsecureRegistryCIDRs") or [] if network != "127.0.0.0/8"]
+    return facts
+
+
+def others(engine, name):
+    """The containers beside the plan's own: ``[{name, id, image, running, ours, privileged, devices}]``.
+
+    All that run, and the stopped ones that this collection made. ``devices`` are the chips that it was given by name.
+    None where the engine does not list them.
+    """
+    rc, output = engine.call(["ps", "--no-trunc", "--quiet"], check=False)
+    more_rc, more = engine.call(
+        ["ps", "--all", "--no-trunc", "--quiet", "--filter", "label=" + LABEL_SERVICE], check=False
+    )
+    if rc != 0 or more_rc != 0:
+        return None
+    ids = sorted({word for word in (output + " " + more).split() if re.match(r"[0-9a-f]{12,64}$", word)})
+    if not ids:
+        return []
+    # A container that went away in between makes the command fail; it prints the others all the same.
+    found = first_json(engine.call(["inspect", "--type", "container"] + ids, check=False)[1], "[")
+    if not isinstance(found, list):
+        return None
+    result = []
+    for entry in found:
+        one = _container(entry)
+        if one["name"] != name:
+            result.append(one)
+    return sorted(result, key=lambda one: one["name"])
+
+
+def _container(entry):
+    host = entry.get("HostConfig") or {}
+    config = entry.get("Config") or {}
+    devices = [str(device.get("PathOnHost")) for device in host.get("Devices") or [] if isinstance(device, dict)]
+    # Ascend's container runtime gives the chips by this variable, not by --device.
+    for word in config.get("Env") or []:
+        if str(word).startswith("ASCEND_VISIBLE_DEVICES="):
+            devices.extend(f"/dev/davinci{number}" for number in numbers(str(word).partition("=")[2]))
+    return {
+        "name": str(entry.get("Name", "")).lstrip("/"),
+        "id": str(entry.get("Id", ""))[:12],
+        "image": str(config.get("Image", "")),
+        "running": bool((entry.get("State") or {}).get("Running")),
+        "ours": LABEL_SERVICE in (config.get("Labels") or {}),
+        "privileged": bool(host.get("Privileged")),
+        "devices": sorted({path for path in devices if CHIP.match(path)}, key=lambda path: (len(path), path)),
+    }
+
+
+def numbers(text):
+    """The numbers of a list such as ``0,2-4``; what is none is left out."""
+    result = []
+    for part in text.split(","):
+        match = re.match(r"\s*(\d{1,3})(?:-(\d{1,3}))?\s*$", part)
+        if match:
+            result.extend(range(int(match.group(1)), int(match.group(2) or match.group(1)) + 1))
+    return result
+
+
+def first_json(text, opening):
+    """The JSON value that starts at the first *opening* sign of a text with warnings around it, or None."""
+    start = text.find(opening)
+    try:
+        return json.JSONDecoder().raw_decode(text[start:])[0] if start >= 0 else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def free_bytes(path):
+    """Bytes free to root on the file system of *path*, or None."""
+    try:
+        found = os.statvfs(path) if path else None
+    except (OSError, TypeError, ValueError):
+        return None
+    return found.f_bavail * found.f_frsize if found else None
+
+
+def size(path):
+    """The size of a file, or None."""
+    try:
+        return os.path.getsize(path) if path else None
+    except OSError:
+        return None

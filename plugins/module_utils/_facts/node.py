@@ -1,0 +1,208 @@
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a node can tell of itself, read and never judged here. Judging is in ``_checks``, on the controller."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import stat
+import struct
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.run import run
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import engine as facts_engine
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import fabric, host, weights
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import network as facts_network
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.hccn import parse_hccn_conf
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.read import driver_package_version, read_npus
+
+LISTEN = "0A"  # the state of a listening socket in /proc/net/tcp
+
+
+def gather(plan, engine="docker", archive="", npu_smi=None, hccn_tool=None, timeout=20.0):
+    """All facts that the checks of a node need, for the node's *plan*. Each source that fails leaves a null or an error.
+
+    The slow ones are asked at the same time; each bounds its own commands with *timeout*.
+    """
+    options = {"engine": engine, "archive": archive, "npu_smi": npu_smi, "hccn_tool": hccn_tool, "timeout": timeout}
+    started = time.monotonic()
+    facts = {
+        "python": "{0}.{1}.{2}".format(*sys.version_info[:3]),
+        "root": os.geteuid() == 0,
+        "driver_package": driver_package_version(),
+        "devices": {path: is_device(path) for path in plan["container"]["devices"]},
+        "paths": {mount["source"]: os.path.exists(mount["source"]) for mount in plan["container"]["mounts"]},
+        "hccn_conf": hccn_conf("/etc/hccn.conf"),
+        "archive": os.path.isfile(archive) if archive else None,
+    }
+    slow = {
+        "network": lambda: network(plan["address"]),
+        "npu": lambda: npus(npu_smi, timeout),
+        "engine": lambda: facts_engine.gather(plan, options),
+        "weights": lambda: weights.gather(plan, options),
+        "host": lambda: host.gather(plan, options),
+        "net": lambda: facts_network.gather(plan, options),
+        "fabric": lambda: fabric.gather(plan, options),
+    }
+    with ThreadPoolExecutor(len(slow)) as pool:
+        for name, told in [(name, pool.submit(ask)) for name, ask in slow.items()]:
+            facts[name] = told.result()
+    container = facts["engine"]["container"]
+    members = pids_of(container["id"]) if container else []
+    for _again in range(2):
+        if not ended(facts["npu"], members):
+            break
+        # The container was started again, or something else ended, between npu-smi's look and ours.
+        facts["npu"] = npus(npu_smi, timeout)
+        members = pids_of(container["id"]) if container else []
+    facts["service_pids"] = sorted(members)
+    facts["ports"] = listeners(wanted_ports(plan["ports"]), set(members))
+    facts["seconds"] = round(time.monotonic() - started, 2)
+    return facts
+
+
+def npus(executable, timeout):
+    """The result of npu-smi, or how it failed: ``{code, meaning, remedy, rc, output}``."""
+    info, failure = read_npus(executable, timeout)
+    return failure if info is None else info
+
+
+def ended(npu, members):
+    """The pids that npu-smi names, are not in *members*, and run no more."""
+    processes = [process for device in npu.get("devices") or () for process in device["processes"]]
+    named = {process["pid"] for process in processes + list(npu.get("unplaced_processes") or ())}
+    return sorted(pid for pid in named.difference(members) if not os.path.exists(f"/proc/{pid}"))
+
+
+def is_device(path):
+    """Is there a character device?"""
+    try:
+        return stat.S_ISCHR(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def hccn_conf(path):
+    """The content of hccn.conf by chip, or None where there is none to read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return parse_hccn_conf(stream.read(1 << 20))
+    except OSError:
+        return None
+
+
+# -- network --------------------------------------------------------------------------------------------------------
+
+
+def network(address):
+    """The interface that carries *address* (None where there is none), and all addresses with their interfaces."""
+    rc, output, unused = run(["ip", "-o", "addr", "show"], 10)
+    if rc == 127:
+        rc, output, unused = run(["/usr/sbin/ip", "-o", "addr", "show"], 10)
+    addresses = parse_addresses(output) if rc == 0 else {}
+    return {
+        "interface": addresses.get(address),
+        "addresses": addresses,
+        "error": "" if rc == 0 else output.strip()[:200],
+    }
+
+
+def parse_addresses(text):
+    """``{address: interface}`` from the output of ``ip -o addr show``."""
+    result = {}
+    for line in text.splitlines():
+        match = re.match(r"\d+:\s+(\S+?)(?:@\S+)?\s+inet6?\s+([0-9a-fA-F.:]+)", line)
+        if match:
+            result[match.group(2)] = match.group(1)
+    return result
+
+
+def wanted_ports(ports):
+    """The single ports of a plan's ``ports``."""
+    result = []
+    for value in ports.values():
+        result.extend([value] if isinstance(value, int) else range(value[0], value[1] + 1))
+    return result
+
+
+def listeners(ports, own):
+    """Who listens on the wanted ports: ``[{port, address, pid, name, own}]``; *own* are the pids of the service.
+
+    None where the kernel does not tell.
+    """
+    wanted = set(ports)
+    found = {}
+    told = False
+    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(path) as stream:
+                lines = stream.read().splitlines()[1:]
+        except OSError:
+            continue
+        told = True
+        for line in lines:
+            fields = line.split()
+            address, unused, port = fields[1].rpartition(":")
+            if fields[3] == LISTEN and int(port, 16) in wanted:
+                found[fields[9]] = {
+                    "port": int(port, 16),
+                    "address": _address(address),
+                    "pid": None,
+                    "name": None,
+                    "own": False,
+                }
+    if found:
+        for pid in _pids():
+            for inode in _socket_inodes(pid) & set(found):
+                found[inode].update(pid=pid, name=_name(pid), own=pid in own)
+    return sorted(found.values(), key=lambda item: item["port"]) if told else None
+
+
+def _address(text):
+    if len(text) == 8:
+        return socket.inet_ntop(socket.AF_INET, struct.pack("<I", int(text, 16)))
+    words = struct.pack("<4I", *(int(text[index : index + 8], 16) for index in range(0, 32, 8)))
+    return socket.inet_ntop(socket.AF_INET6, words)
+
+
+def _pids():
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _socket_inodes(pid):
+    result = set()
+    try:
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            match = re.match(r"socket:\[(\d+)\]", os.readlink(f"/proc/{pid}/fd/{name}"))
+            if match:
+                result.add(match.group(1))
+    except OSError:
+        pass
+    return result
+
+
+def _name(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as stream:
+            command = stream.read(2000).replace(b"\0", b" ").decode("utf-8", "replace").strip()
+            return host.SECRET.sub(r"\1***", command)[:200] or None
+    except OSError:
+        return None
+
+
+def pids_of(container_id):
+    """The pids on this node that run in a container."""
+    result = []
+    for pid in _pids():
+        try:
+            with open(f"/proc/{pid}/cgroup") as stream:
+                if container_id in stream.read():
+                    result.append(pid)
+        except OSError:
+            continue
+    return result

@@ -1,0 +1,175 @@
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Take the service of a node away: its container, its files, its images; and say what is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import layout
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import LABEL_SERVICE, EngineError
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.revisions import RECORDS, kept_images
+
+STATE = "/run/ascend-vllm"
+
+
+class Teardown:
+    """What becomes of the service of one node.
+
+    :param engine: the node's :class:`Engine`.
+    :param plan: the node's part of the plan; only names and paths of it are used.
+    :param keep: what stays: ``files``, ``image``.
+    :param check: say what would be done, and do nothing.
+    :param root: where the node's files are; other than ``""`` is for tests.
+    """
+
+    def __init__(self, engine, plan, keep, check, root=""):
+        self.engine, self.plan, self.keep, self.check, self.root = engine, plan, keep, check, root
+        self.spec = plan["container"]
+        self.name = self.spec["name"]
+        self.removed, self.kept, self.left = [], [], []
+
+    def run(self, stop_timeout):
+        """Do it; ``{removed, kept, left, others}``."""
+        found = self.engine.inspect("container", self.name)
+        if found is not None and LABEL_SERVICE not in (found["Config"].get("Labels") or {}):
+            raise EngineError(
+                "there is a container '{0}' that this collection did not make (image {1}); nothing was taken away. Remove "
+                "or rename it yourself, or correct vllm_recipe_container.name.".format(
+                    self.name, found["Config"].get("Image")
+                )
+            )
+        others = self.engine.ours(self.name)
+        images = self._images(found)
+        if found is not None:
+            self._remove_container(stop_timeout)
+        kept = kept_images(self.engine, self.name) if "files" not in self.keep else []
+        self._files()
+        for image in kept:  # names that only the records have
+            if not self.check:
+                self.engine.call(["image", "rm", image], 300, check=False)
+            self.removed.append(f"image name {image}")
+        for image_id in {self._image(name) for name in images} - {None}:
+            still = self.engine.inspect("image", image_id)
+            if still is not None and not self.check:  # names that this collection did not give
+                self.left.append(
+                    "image {0}: the same content under the name {1}".format(
+                        image_id.rpartition(":")[2][:12], ", ".join(still.get("RepoTags") or ["(none)"])
+                    )
+                )
+        self._look_around(others)
+        return {"removed": self.removed, "kept": self.kept, "left": self.left, "others": others}
+
+    def _remove_container(self, stop_timeout):
+        if not self.check:
+            self.engine.call(["stop", "--time", str(stop_timeout), self.name], stop_timeout + 60, check=False)
+            self.engine.call(["rm", "--force", self.name], 120)
+        self.removed.append(f"container {self.name}")
+
+    def _files(self):
+        own = (
+            (layout.service_directory(self.spec), "launch files"),
+            (os.path.join(RECORDS, self.name), "records of deploys"),
+            (os.path.join(STATE, self.name), "what the supervisor saw"),
+        )
+        for path, what in own:
+            if not os.path.isdir(self.root + path):
+                continue
+            if os.path.basename(path) != self.name:
+                self.left.append(f"{path} ({what}): not a folder that is named after the container")
+                continue
+            if "files" in self.keep:
+                self.kept.append(f"{path} ({what})")
+                continue
+            if not self.check:
+                shutil.rmtree(self.root + path)
+                try:
+                    os.rmdir(self.root + os.path.dirname(path))
+                except OSError:
+                    pass  # others keep files there too
+            self.removed.append(f"{path} ({what})")
+
+    def _images(self, found):
+        """The names of the images that the service has on the node: of the plan, the container, the last deploys."""
+        names = [self.spec["image"]]
+        if found is not None:
+            names.append(found["Config"].get("Image"))
+        try:
+            with open(os.path.join(self.root + RECORDS, self.name, "deployed.json"), encoding="utf-8") as stream:
+                record = json.load(stream)
+            names.extend((record[key] or {}).get("image") for key in ("current", "previous"))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass  # nothing was recorded
+        return [name for name in dict.fromkeys(names) if name and not re.match(r"sha256:", name)]
+
+    def _image(self, name):
+        """Remove a name of an image; return the image's id where that was done."""
+        image = self.engine.image(name)
+        if image is None:
+            return None
+        told = "image {0} ({1:.1f} GB)".format(name, (image["size"] or 0) / 1e9)
+        if "image" in self.keep:
+            self.kept.append(told)
+            return None
+        listed = self.engine.call(["ps", "--all", "--filter", "ancestor=" + image["id"], "--format", "{{.Names}}"])[1]
+        users = [user for user in listed.split() if user != self.name]
+        if users:
+            self.left.append("{0}: used by {1}".format(told, ", ".join(users)))
+            return None
+        if not self.check:
+            self.engine.call(["image", "rm", name], 300)
+        self.removed.append(told)
+        return image["id"]
+
+    def _look_around(self, others):
+        for name in others:
+            self.left.append(
+                f"container {name}, another one of this collection: to take it away, set vllm_recipe_container.name to it"
+            )
+        for item in self.plan.get("weights", []):
+            if os.path.exists(self.root + item["path"]):
+                self.left.append("{0} (weights)".format(item["path"]))
+        for mount in self.spec["mounts"]:
+            if not mount["read_only"] and os.path.exists(self.root + mount["source"]):
+                self.left.append("{0} (the container could write there)".format(mount["source"]))
+
+
+def row(service, watch, tuning, keep):
+    """What was done on a node, all in one: ``{removed, kept, left}``.
+
+    :param service: what the module vllm_teardown returned; *watch*: vllm_supervision; *tuning*: host_tuning, or what Ansible
+        has of a task that was skipped.
+    """
+    removed, kept, left = (list(service[word]) for word in ("removed", "kept", "left"))
+    if watch.get("changed"):
+        removed.insert(0, "supervision (timer, unit and what it saw)")
+    if "tuning" in keep:
+        kept.append("host tuning")
+    elif service["others"]:
+        left.append("host tuning: {0} on this node still wants it".format(", ".join(service["others"])))
+    elif tuning.get("changed"):
+        back = [item["name"] for item in tuning["settings"] if item["verdict"] in ("changed", "differs")]
+        removed.append("host tuning ({0} put back)".format(", ".join(back) or "nothing to be"))
+    left.extend(
+        "{0}: {1}".format(item["name"], item["note"])
+        for item in tuning.get("settings", [])
+        if item["verdict"] == "kept"
+    )
+    return {"removed": removed, "kept": kept, "left": left}
+
+
+def text(rows):
+    """What was done on each node, as an operator reads it; *rows*: host to what :func:`row` made, or nothing."""
+    lines = []
+    for host, told in rows.items():
+        lines.append(host)
+        if not told:
+            lines.append("  failed    see above; mend it, and run the teardown again")
+            continue
+        for word in ("removed", "kept", "left"):
+            lines.extend(f"  {word:<10}{item}" for item in told[word] or ["nothing"])
+    return "\n".join(lines)
