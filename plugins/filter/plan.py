@@ -16,15 +16,11 @@ from ansible import context
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import preflight as checks_preflight
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import report
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import layout
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import secrets as common_secrets
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import peers
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import inputs as plan_input
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import inventory, render
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import inventory, model, render
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import plan as plan_plan
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import replica
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import supervision
 
 ROLES = Path(__file__).resolve().parent.parent.parent / "roles"
 RECIPES = ROLES / "vllm_recipe" / "files" / "recipes"
@@ -52,6 +48,17 @@ def known_inputs():
         for entry in _read(path)["argument_specs"].values()
         for name in entry.get("options", {})
     )
+
+
+@functools.lru_cache(maxsize=None)
+def role_options():
+    """Name to spec of all inputs of all roles."""
+    return {
+        name: option
+        for path in sorted(ROLES.glob("*/meta/argument_specs.yml"))
+        for entry in _read(path)["argument_specs"].values()
+        for name, option in (entry.get("options") or {}).items()
+    }
 
 
 def recipe_of(name):
@@ -86,9 +93,6 @@ def plan(inputs, forks=0):
     errors = []
     nodes = []
     for given in inputs:
-        secrets = given.get("secrets") or {"names": [], "errors": []}
-        unknown = inventory.unknown_inputs(given.get("variables") or [], known_inputs())
-        errors += ["node {0}: {1}".format(given["host"], text) for text in unknown + secrets["errors"]]
         try:
             recipe = recipe_of(str(given["settings"]["name"]))
         except plan_input.PlanError as error:
@@ -99,7 +103,7 @@ def plan(inputs, forks=0):
                 "host": given["host"],
                 "groups": given["groups"],
                 "settings": dict(given["settings"], recipe=recipe),
-                "secrets": secrets["names"],
+                "secrets": given.get("secrets") or [],
             }
         )
     if errors:
@@ -168,37 +172,37 @@ def saved_facts(directory, host):
 SSH = ("ssh", "smart", "ansible.builtin.ssh")
 
 
-def slow_connections(hosts, hostvars, pipelining):
+def slow_connections(connections, pipelining):
     """A warning where nodes are reached over ssh without pipelining, which changes no verdict; else an empty text.
 
+    :param connections: host to ``{"type", "pipelining"}``, each empty where the inventory does not set it.
     :param pipelining: what the configuration says; variables of a node go before.
     """
     transport = context.CLIARGS.get("connection") or "ssh"
     slow = []
-    for host in hosts:
-        variables = hostvars[host]
-        given = variables.get("ansible_ssh_pipelining", variables.get("ansible_pipelining", pipelining))
-        if variables.get("ansible_connection", transport) in SSH and not boolean(given, strict=False):
+    for host, given in connections.items():
+        value = pipelining if given.get("pipelining", "") == "" else given["pipelining"]
+        if (given.get("type") or transport) in SSH and not boolean(value, strict=False):
             slow.append(host)
     if not slow:
         return ""
     return (
-        "warning: pipelining is off for {0}{1}: each step opens several sessions on a node instead of one. Put "
-        "'pipelining = True' under [connection] in ansible.cfg, as that of this collection has it, or set "
+        "warning: pipelining is off for {}{}: each step opens several sessions on a node instead of one. Set "
+        "'pipelining = True' under [connection] in ansible.cfg, as this collection's own has it, or "
         "ANSIBLE_PIPELINING=true. With become, sudo must not have requiretty.".format(
             ", ".join(slow[:3]), f" and {len(slow) - 3} more" if len(slow) > 3 else ""
         )
     )
 
 
-def proof_text(node, proof):
-    """What a proof showed, in a few lines."""
-    lines = ["replica {0}: {1} serves {2}".format(node["replica"], node["service"]["url"], node["service"]["model"])]
-    for verdict in proof["verdicts"]:
-        lines.append("  {0:<8}{1:<20}{2}".format(verdict["verdict"], verdict["id"], verdict["seen"]))
-    if proof.get("answer"):
-        lines.append("  answer  {0!r}".format(proof["answer"][:200]))
-    return "\n".join(lines)
+def plan_process(plan, host):
+    """The process of a plan that stands on a host."""
+    return plan["nodes"][plan["index"][host]["at"]]
+
+
+def plan_members(plan, host):
+    """The hosts of the replica that a host belongs to."""
+    return plan["index"][host]["mates"]
 
 
 class FilterModule:
@@ -206,22 +210,12 @@ class FilterModule:
 
     def filters(self):
         return {
-            "plan": plan,
             "plan_text": render.plan_text,
             "plan_data": render.plan_data,
-            "node_files": render.node_files,
-            "proof_text": proof_text,
-            "preflight": preflight,
-            "preflight_text": report.text,
-            "preflight_junit": report.junit,
-            "preflight_stopping": report.stopping,
-            "saved_facts": saved_facts,
-            "slow_connections": slow_connections,
+            "plan_process": plan_process,
+            "plan_members": plan_members,
+            "plan_processes": model.processes,
             "peers": peers.peers_for,
-            "group_action": replica.group_action,
-            "supervision": supervision.settings_for,
-            "service_directory": layout.service_directory,
             "secrets_given": secrets_given,
             "target_groups": inventory.target_groups,
-            "layout_errors": inventory.layout_errors,
         }

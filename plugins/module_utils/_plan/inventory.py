@@ -34,7 +34,7 @@ def unknown_inputs(variables, known):
     :param known: the names of the inputs, from the roles' argument specs.
     :return: a list of sentences, one per unknown name.
     """
-    known = tuple(known) + PLAYBOOK_INPUTS
+    known = tuple(known) + PLAYBOOK_INPUTS + OUTPUTS
     told = (_unknown(str(name), known) for name in sorted(variables))
     return [sentence for sentence in told if sentence]
 
@@ -85,3 +85,44 @@ def layout_errors(groups, hardware=None):
             )
         )
     return errors
+
+
+# Inputs whose values are never shown, not even in an error.
+SECRET_INPUTS = ("vllm_service_secrets", "npu_container_registry_login")
+# What every run of Ansible knows.
+_EVERY_TAG = ("all", "tagged", "untagged", "always", "never")
+
+
+def tag_errors(given, known):
+    """What of the tags of a run does not exist: such a run would do nothing, and say that all is well.
+
+    :param given: the names after ``--tags`` and ``--skip-tags``.
+    :param known: the tags of the playbook; empty for one that has none.
+    """
+    wanted = f"the tags are {', '.join(known)}" if known else "this playbook has no tags; leave --tags out"
+    return [
+        f"there is no tag '{name}'; {wanted}.{nearest(name, list(known))}"
+        for name in given
+        if name not in known and name not in _EVERY_TAG
+    ]
+
+
+# What the roles hand on, by public names; a run that imports several playbooks has them when the next one begins.
+OUTPUTS = (
+    "vllm_recipe_input",
+    "vllm_recipe_plan",
+    "vllm_recipe_process",
+    "vllm_recipe_members",
+    "npu_preflight_node",
+    "npu_preflight_peers",
+    "npu_preflight_verdicts",
+    "npu_host_tuning_settings",
+    "npu_host_tuning_result",
+    "npu_container_image_result",
+    "npu_container_state",
+    "vllm_service_state",
+    "vllm_service_revisions",
+    "vllm_service_target",
+    "vllm_status_node",
+    "vllm_status_report",
+)

@@ -49,3 +49,16 @@ def newer_files(member):
     started = member["container"].get("started_at")
     # A time comes as text from older Ansible.
     return bool(started and member.get("files_at") and float(member["files_at"]) > started)
+
+
+def verification_text(process, proof):
+    """What a verification showed, in a few lines.
+
+    :param proof: ``verdicts`` and ``answer`` (what the model said).
+    """
+    lines = [f"replica {process['replica']}: {process['service']['url']} serves {process['service']['model']}"]
+    for verdict in proof["verdicts"]:
+        lines.append("  {verdict:<8}{id:<20}{seen}".format(**verdict))
+    if proof.get("answer"):
+        lines.append("  answer  {!r}".format(proof["answer"][:200]))
+    return "\n".join(lines)

@@ -5,24 +5,12 @@
 
 from __future__ import annotations
 
-# What the steps of a run register on a node. A step that failed on one node is seen by the others before the next one.
-STEPS = (
-    "__npu_host_tuning_apply",
-    "__npu_container_image",
-    "__npu_container_made",
-    "__vllm_service_old",
-    "__vllm_service_files",
-    "__vllm_service_stopped",
-    "__vllm_service_started",
-    "__vllm_service_waited",
-    "__vllm_service_proof",
-    "__vllm_service_recorded",
-    "__vllm_service_watched",
-)
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import model
+
 # How a message begins that only follows from another node's.
 _ECHO = ("stopped waiting, since", "earlier in this run; a replica is changed")
 _DONE = {
-    "keep": "left alone: {reason}",
+    "keep": "unchanged: {reason}",
     "wait": "waited for: {reason}",
     "start": "started: {reason}",
     "restart": "restarted: {reason}",
@@ -32,7 +20,7 @@ _DONE = {
 def replicas(plan):
     """Name of a replica to its nodes, in the plan's order."""
     result = {}
-    for node in plan["nodes"]:
+    for node in model.processes(plan):
         result.setdefault(node["replica"], []).append(node)
     return result
 
@@ -47,43 +35,31 @@ def batches(plan):
     return [len(nodes) for nodes in replicas(plan).values()] or [1]
 
 
-def with_nodes(plan, restored):
-    """A plan in which some nodes are as they were; *restored*: host to the node's plan of then.
-
-    The replica is called what it is called now.
-    """
-    nodes = [
-        dict(restored[node["host"]], replica=node["replica"]) if restored.get(node["host"]) else node
-        for node in plan["nodes"]
-    ]
-    return dict(plan, nodes=nodes)
-
-
-def text(plan, done, verb):
+def text(plan, states, verb):
     """How each replica came out of a run.
 
-    :param done: host to ``{"do", "asked", "back"}``: what was decided for its replica, what the service answered, and the
-        generation that it went back to.
+    :param states: host to the state of its node at the end of the run, see ``vllm_step``.
+    :param verb: what the run did, such as ``upgrade``.
     """
     lines = []
     for name, nodes in replicas(plan).items():
-        first = done[nodes[0]["host"]]
-        do = first["do"] or {"action": "keep", "reason": "nothing was decided"}
-        lines.append("replica {0}  {1}".format(name, ", ".join(node["host"] for node in nodes)))
-        lines.append("  {0:<9}{1}".format(verb, _DONE[do["action"]].format(reason=do["reason"])))
-        if first["back"]:
-            lines.append("  {0:<9}{1}".format("now", generation(first["back"])))
-        lines.extend(_answers(nodes, done))
+        first = states.get(nodes[0]["host"]) or {}
+        decision = first.get("decision") or {"action": "keep", "reason": "nothing was decided"}
+        lines.append("replica {}  {}".format(name, ", ".join(node["host"] for node in nodes)))
+        lines.append(f"  {verb:<9}{_DONE[decision['action']].format(**decision)}")
+        if first.get("restored"):
+            lines.append(f"  {'now':<9}{generation(first['restored'])}")
+        lines.append(f"  {'proof':<9}{_proof(nodes, states)}")
     return "\n".join(lines)
 
 
-def _answers(nodes, done):
+def _proof(nodes, states):
     for node in nodes:
-        verdicts = done[node["host"]]["asked"].get("verdicts")
+        verdicts = (states.get(node["host"]) or {}).get("verdicts")
         if verdicts:
-            said = "; ".join("{0} {1}".format(verdict["id"], verdict["verdict"]) for verdict in verdicts)
-            return ["  {0:<9}{1}: {2}".format("proof", node["service"]["url"], said)]
-    return ["  {0:<9}{1}".format("proof", "none (check mode)")]
+            said = "; ".join("{id} {verdict}".format(**verdict) for verdict in verdicts)
+            return f"{node['service']['url']}: {said}"
+    return "none (check mode)"
 
 
 def generation(told):
