@@ -31,8 +31,9 @@ class ActionModule(ActionBase):
         except AnsibleConnectionFailure as error:
             told = {"failed": True, "msg": str(error)}
         if told.pop("failed", False) or told.pop("unreachable", False):
-            text = str(told.get("msg") or told.get("module_stderr") or "no answer").strip()
-            told = {"error": " ".join(text.split())}
+            # What Ansible itself says of a module that did not start is not the reason.
+            texts = [str(told.get(key) or "").strip() for key in ("msg", "module_stderr")]
+            told = {"error": " ".join(": ".join(text for text in texts if text).split())[:1000] or "no answer"}
         result.update(told)
         result["error"] = told.get("error", "")
         return result

@@ -72,7 +72,7 @@ class Step:
         """Do it: run modules, update ``state`` and ``result``."""
         raise NotImplementedError
 
-    def module(self, module, /, **arguments):
+    def module(self, module, **arguments):
         """Run a module of this collection on the node; return its result. Raises Failed."""
         told = self.action._execute_module(f"ascend_ops.vllm.{module}", module_args=arguments, task_vars=self.task_vars)
         if told.get("failed") or told.get("unreachable"):
@@ -416,9 +416,7 @@ class Compare(Step):
             interface=self.settings["interface"],
             tuning=self.settings["tuning"],
             secrets=self.settings["secrets"],
-            supervision=supervision.settings_for(self.settings["processes"], self.host, self.settings["supervision"])
-            if self.settings["supervised"]
-            else {},
+            supervision=self.supervision(self.settings["processes"]) if self.settings["supervised"] else {},
             hosts=self.members["hosts"],
             checks=self.checks(),
             api_key=self.settings.get("api_key") or "",

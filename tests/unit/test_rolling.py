@@ -21,31 +21,22 @@ def test_nodes_of_a_replica_are_one_batch():
     assert (rollout.order({"nodes": []}), rollout.batches({"nodes": []})) == ("all:!all", [1])
 
 
-def test_a_plan_of_before_is_called_what_its_replica_is_called_now():
-    old = {"host": "b1", "replica": "default", "url": "old"}
-    plan = rollout.with_nodes(PLAN, {"b1": old, "a1": None})
-    assert plan["nodes"][1] == {"host": "b1", "replica": "r2", "url": "old"}
-    assert [node for node in plan["nodes"] if node["host"] != "b1"] == [
-        node for node in PLAN["nodes"] if node["host"] != "b1"
-    ]
-
-
 def test_the_summary():
-    nothing = {"do": {}, "asked": {}, "back": {}}
-    done = {node["host"]: nothing for node in PLAN["nodes"]}
-    done["a1"] = {
-        "do": {"action": "restart", "reason": "changed: created on a1"},
-        "asked": {"verdicts": [{"id": "service.models", "verdict": "pass"}, {"id": "service.chat", "verdict": "pass"}]},
-        "back": {"id": "i1", "group": "g1", "recipe": RECIPE},
+    states = {
+        "a1": {
+            "decision": {"action": "restart", "reason": "changed: created on a1"},
+            "verdicts": [{"id": "service.models", "verdict": "pass"}, {"id": "service.chat", "verdict": "pass"}],
+            "restored": {"id": "i1", "group": "g1", "recipe": RECIPE},
+        },
+        "b1": {"decision": {"action": "keep", "reason": "it answers"}},
     }
-    done["b1"] = dict(nothing, do={"action": "keep", "reason": "it answers"})
-    assert rollout.text(PLAN, done, "rollback").splitlines()[:6] == [
+    assert rollout.text(PLAN, states, "rollback").splitlines()[:6] == [
         "replica r1  a1, a2",
         "  rollback restarted: changed: created on a1",
         "  now      m v1, fp8, scenarios none; generation i1 of group g1",
         "  proof    http://a1: service.models pass; service.chat pass",
         "replica r2  b1",
-        "  rollback left alone: it answers",
+        "  rollback unchanged: it answers",
     ]
 
 

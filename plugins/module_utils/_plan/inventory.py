@@ -125,4 +125,8 @@ OUTPUTS = (
     "vllm_service_target",
     "vllm_status_node",
     "vllm_status_report",
+    "vllm_diagnostics_bundle",
+    "vllm_diagnostics_archive",
+    "vllm_teardown_result",
+    "vllm_logs_node",
 )
