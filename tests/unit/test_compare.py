@@ -9,7 +9,6 @@ import os
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import engine, files, layout
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import compare, desired, revisions, supervision
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._tuning import host as host_tuning
 from test_engine_modules import IMAGE_ID, STARTED, docker, spec  # noqa: F401

@@ -196,7 +196,7 @@ def test_a_missing_mount(docker, spec):
     os.rmdir(spec["mounts"][2]["source"])
     for check in (False, True):
         assert container(docker.have_image(), spec, check=check)["msg"] == (
-            "the node lacks {0}, which the container is to have. Provide it, or correct vllm_recipe_weights_dir and "
+            "the node lacks {0}, which the container mounts. Provide it, or correct vllm_recipe_weights_dir and "
             "vllm_recipe_container.mounts.".format(spec["mounts"][2]["source"])
         )
     assert docker.calls() == []
@@ -218,6 +218,33 @@ def test_check_mode_does_nothing_and_shows_the_command(docker, spec, tmp_path):
         assert container(docker, spec, state, check=True)["actions"] == actions
     assert docker.calls() == []
     assert container(Docker(tmp_path / "models"), spec, "started", check=True)["actions"] == ["started"]
+
+
+def test_the_drift_of_a_container_is_told_and_shown(docker, spec):
+    docker.have_image()
+    container(docker, spec)
+    assert container(docker, spec)["drift"][0]["path"] == "container", "it does not run yet"
+    container(docker, spec, "started")
+    assert container(docker, spec)["drift"] == []
+    spec["shm_size"] = "3g"
+    seen = container(docker, spec, check=True, diff=True)
+    lines = seen["diff"]["prepared"].splitlines()
+    assert "shm_size: 1g -> 3g" in lines and len(lines) == len(seen["drift"])
+    assert seen["diff"]["after"].startswith("docker create\n  --name vllm-ascend\n")
+
+
+def test_a_restart_policy_that_was_changed_by_hand_is_corrected_without_a_restart(docker, spec):
+    docker.have_image()
+    container(docker, spec)
+    container(docker, spec, "started")
+    found = docker.folder / "container.json"
+    found.write_text(found.read_text().replace('"unless-stopped"', '"no"'))
+    docker.calls()
+    for check in (True, False):
+        seen = container(docker, spec, check=check, diff=True)
+        assert (seen["changed"], seen["actions"], seen["adjusted"]) == (True, [], ["restart"])
+        assert seen["diff"] == {"prepared": "restart: no -> unless-stopped\n"}
+    assert docker.calls() == ["update --restart unless-stopped vllm-ascend"]
 
 
 def test_what_a_container_cannot_do_without(docker, spec):

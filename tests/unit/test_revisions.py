@@ -1,4 +1,4 @@
-"""What is kept of a proven service, and the way back to it: with a stand-in for docker, in a folder of the test."""
+"""What is recorded of a verified service, and how it is restored: with a stand-in for docker, in a folder of the test."""
 
 import copy
 import hashlib
@@ -9,14 +9,13 @@ import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import report, revisions
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import records, revisions
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.revisions import (
-    GenerationError,
-    Generations,
-    group_of,
+    RevisionError,
+    Revisions,
     kept_image,
-    way_back,
 )
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.rollback import agree, group_id, rollback_target
 from test_engine_modules import IMAGE, IMAGE_ID, Docker, run_module
 from test_plan import a3
 
@@ -47,45 +46,45 @@ def write(folder, name, content, mode=0o755):
     path.chmod(mode)
 
 
-def generations(docker, check=False):
-    return Generations(Engine(docker.path), NAME, check, str(docker.folder))
+def revisions_of(docker, check=False):
+    return Revisions(Engine(docker.path), NAME, check, str(docker.folder))
 
 
 def kept(docker):
-    """The folders of generations, and the names that keep their images."""
-    folder = docker.folder / "var/lib/ascend-vllm" / NAME / "generations"
+    """The folders of revisions, and the names that keep their images."""
+    folder = docker.folder / "var/lib/ascend-vllm" / NAME / "revisions"
     names = (docker.folder / "names").read_text().split() if (docker.folder / "names").exists() else []
     return sorted(os.listdir(folder)) if folder.exists() else [], sorted(name.rpartition(":")[2] for name in names)
 
 
 def record(docker, group="g1", node=NODE, **options):
-    return generations(docker, **options).record(node, group, HOSTS, now=1000)
+    return revisions_of(docker, **options).record(node, group, HOSTS, now=1000)
 
 
 # -- recording ------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_proven_is_kept_for_root_alone(docker, tmp_path):
+def test_what_was_verified_is_kept_for_root_alone(docker, tmp_path):
     write(tmp_path, "secrets.env", "VLLM_API_KEY='canary'\n", 0o600)
     identity, changed = record(docker)
     assert changed
-    place = tmp_path / "var/lib/ascend-vllm" / NAME / "generations" / identity
-    assert place.stat().st_mode & 0o777 == 0o700
+    place = tmp_path / "var/lib/ascend-vllm" / NAME / "revisions" / identity
+    assert [folder.stat().st_mode & 0o777 for folder in (place, *list(place.parents)[:2])] == [0o700] * 3
     assert {path.name: path.stat().st_mode & 0o777 for path in place.iterdir()} == {
         "launch.sh": 0o755,
         "service.env": 0o600,
         "secrets.env": 0o600,
-        "generation.json": 0o600,
+        "revision.json": 0o600,
     }
-    assert json.loads((place / "generation.json").read_text())["node"] == NODE
+    assert json.loads((place / "revision.json").read_text())["node"] == NODE
     record_file = place.parents[1] / "deployed.json"
     assert record_file.stat().st_mode & 0o777 == 0o644
     deployed = json.loads(record_file.read_text())
-    assert report.known_record(deployed) == deployed and deployed["previous"] is None
+    assert records.known_record(deployed) == deployed and deployed["previous"] is None
     assert deployed["current"]["id"] == identity and deployed["current"]["image_id"] == IMAGE_ID
     plain = hashlib.sha256(b"VLLM_API_KEY='canary'\n").hexdigest()  # others could try secrets against it
-    assert plain not in (place / "generation.json").read_text()
-    assert "canary" not in record_file.read_text() + (place / "generation.json").read_text()
+    assert plain not in (place / "revision.json").read_text()
+    assert "canary" not in record_file.read_text() + (place / "revision.json").read_text()
     assert kept(docker) == ([identity], [identity])
     assert docker.calls() == [
         f"tag {IMAGE_ID} {kept_image(NAME)}:{identity}",
@@ -98,7 +97,7 @@ def test_nothing_new_is_not_recorded_again(docker):
     docker.calls()
     assert record(docker) == (first[0], False)
     assert docker.calls() == []
-    # Another node of the replica changed: it was proven as another group.
+    # Another node of the replica changed: it was verified as another group.
     assert record(docker, group="g2")[1]
 
 
@@ -114,46 +113,46 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_changed_is_a_generation_of_its_own(change, docker):
+def test_what_changed_is_a_revision_of_its_own(change, docker):
     node = copy.deepcopy(NODE)
     first = record(docker)
     CHANGES[change](docker, node)
     second, changed = record(docker, node=node)
     assert changed and second != first[0]
-    assert generations(docker).deployed()["previous"]["id"] == first[0]
+    assert revisions_of(docker).deployed()["previous"]["id"] == first[0]
 
 
-def test_two_generations_are_kept(docker, tmp_path):
+def test_two_revisions_are_kept(docker, tmp_path):
     made = []
     for text in ("one", "two", "three"):
         write(tmp_path, "launch.sh", text)
         made.append(record(docker)[0])
     assert kept(docker) == (sorted(made[1:]), sorted(made[1:]))
-    deployed = generations(docker).deployed()
+    deployed = revisions_of(docker).deployed()
     assert [deployed["current"]["id"], deployed["previous"]["id"]] == made[:0:-1]
 
 
 def test_what_a_broken_off_run_left_goes(docker, tmp_path):
-    (tmp_path / "var/lib/ascend-vllm" / NAME / "generations" / ".half").mkdir(parents=True)
+    (tmp_path / "var/lib/ascend-vllm" / NAME / "revisions" / ".half").mkdir(parents=True)
     docker.put("names", kept_image(NAME) + ":0123\n")
     identity, _changed = record(docker)
     assert kept(docker) == ([identity], [identity])
 
 
-def test_a_damaged_generation_is_recorded_anew(docker, tmp_path):
+def test_a_damaged_revision_is_recorded_anew(docker, tmp_path):
     write(tmp_path, "launch.sh", "zero\n")
     before, _changed = record(docker)
     write(tmp_path, "launch.sh", "one\n")
     identity, _changed = record(docker)
-    place = tmp_path / "var/lib/ascend-vllm" / NAME / "generations" / identity
+    place = tmp_path / "var/lib/ascend-vllm" / NAME / "revisions" / identity
     (place / "service.env").write_text("B=2\n")
     assert record(docker) == (identity, True)
     assert (place / "service.env").read_text() == "A=1\n"
-    assert generations(docker).deployed()["previous"]["id"] == before
+    assert revisions_of(docker).deployed()["previous"]["id"] == before
 
 
 def test_check_mode_keeps_nothing_and_shows_it(docker):
-    seen = generations(docker, check=True)
+    seen = revisions_of(docker, check=True)
     identity, changed = seen.record(NODE, "g1", HOSTS)
     assert changed and kept(docker) == ([], []) and docker.calls() == []
     assert identity in seen.diff[0]["after"] and identity not in seen.diff[0]["before"]
@@ -162,10 +161,10 @@ def test_check_mode_keeps_nothing_and_shows_it(docker):
 
 def test_what_cannot_be_recorded(docker, tmp_path):
     (tmp_path / FOLDER / "launch.sh").unlink()
-    with pytest.raises(GenerationError, match="there is no /etc/ascend-vllm/.*/launch.sh to record; deploy again"):
+    with pytest.raises(RevisionError, match="there is no /etc/ascend-vllm/.*/launch.sh to record; deploy again"):
         record(docker)
     (tmp_path / "container.json").unlink()
-    with pytest.raises(GenerationError, match=f"there is no container '{NAME}' to record"):
+    with pytest.raises(RevisionError, match=f"there is no container '{NAME}' to record"):
         record(docker)
 
 
@@ -178,7 +177,7 @@ def test_a_name_that_an_image_can_have(name, wanted):
 
 
 def two(docker):
-    """Two generations; the second one has a secret."""
+    """Two revisions; the second one has a secret."""
     first = record(docker)[0]
     write(docker.folder, "launch.sh", "two\n")
     write(docker.folder, "secrets.env", "VLLM_API_KEY='canary'\n", 0o600)
@@ -187,27 +186,27 @@ def two(docker):
 
 def test_the_files_of_before_come_back_and_later_secrets_go(docker, tmp_path):
     first, second = two(docker)
-    checked = generations(docker, check=True).restore("previous")
+    checked = revisions_of(docker, check=True).restore("previous")
     assert checked["written"] == ["launch.sh", "secrets.env"] and (tmp_path / FOLDER / "secrets.env").exists()
-    seen = generations(docker)
+    seen = revisions_of(docker)
     done = seen.restore("previous")
-    assert (done["generation"]["id"], done["node"], done["written"]) == (first, NODE, ["launch.sh", "secrets.env"])
+    assert (done["revision"]["id"], done["process"], done["written"]) == (first, NODE, ["launch.sh", "secrets.env"])
     assert "canary" not in json.dumps(seen.diff)
     assert (tmp_path / FOLDER / "launch.sh").read_text() == "one\n"
     assert not (tmp_path / FOLDER / "secrets.env").exists()
     assert done["mtime"] > checked["mtime"]
-    assert generations(docker).restore("previous")["written"] == []
-    assert generations(docker).restore(second)["written"] == ["launch.sh", "secrets.env"]
+    assert revisions_of(docker).restore("previous")["written"] == []
+    assert revisions_of(docker).restore(second)["written"] == ["launch.sh", "secrets.env"]
     assert (tmp_path / FOLDER / "secrets.env").stat().st_mode & 0o777 == 0o600
 
 
 def test_current_and_previous_change_places(docker):
     first, second = two(docker)
-    assert generations(docker).accept(second) == (second, False)
-    assert generations(docker, check=True).accept(first) == (first, True)
-    assert generations(docker).deployed()["current"]["id"] == second
-    assert generations(docker).accept(first, now=2000) == (first, True)
-    deployed = generations(docker).deployed()
+    assert revisions_of(docker).accept(second) == (second, False)
+    assert revisions_of(docker, check=True).accept(first) == (first, True)
+    assert revisions_of(docker).deployed()["current"]["id"] == second
+    assert revisions_of(docker).accept(first, now=2000) == (first, True)
+    deployed = revisions_of(docker).deployed()
     assert [deployed[word]["id"] for word in ("current", "previous")] == [first, second]
     assert deployed["current"]["proven_at"] == 2000
     assert kept(docker) == (sorted([first, second]), sorted([first, second]))
@@ -227,27 +226,27 @@ def test_an_image_whose_name_was_given_away_is_had_by_its_kept_name(docker, tmp_
         return dict(real(name), id="sha256:other") if name == IMAGE else real(name)
 
     engine.image = image
-    seen = Generations(engine, NAME, root=str(tmp_path))
-    node = seen.restore("current")["node"]
+    seen = Revisions(engine, NAME, root=str(tmp_path))
+    node = seen.restore("current")["process"]
     assert node["container"]["image"] == kept_image(NAME) + ":" + seen.deployed()["current"]["id"]
     assert dict(node["container"], image=IMAGE) == NODE["container"]
 
 
 def test_what_cannot_be_gone_back_to(docker, tmp_path):
-    with pytest.raises(GenerationError, match="no current generation of .* no deploy was proven to answer here"):
-        generations(docker).restore("current")
+    with pytest.raises(RevisionError, match="no current revision of .* no deploy was verified here"):
+        revisions_of(docker).restore("current")
     identity, _changed = record(docker)
-    with pytest.raises(GenerationError, match="no previous generation of .* nothing else was proven"):
-        generations(docker).restore("previous")
-    with pytest.raises(GenerationError, match=f"there is no generation 77 of {NAME}; there are: {identity}."):
-        generations(docker).restore("77")
+    with pytest.raises(RevisionError, match="no previous revision of .* nothing was verified before what runs now"):
+        revisions_of(docker).restore("previous")
+    with pytest.raises(RevisionError, match=f"there is no revision 77 of {NAME}; there are: {identity}."):
+        revisions_of(docker).restore("77")
     (tmp_path / "image.json").unlink()
-    with pytest.raises(GenerationError, match="the image .* is not on the node any more. Bring it back"):
-        generations(docker).restore("current")
+    with pytest.raises(RevisionError, match="the image .* is not on the node any more. Bring it back"):
+        revisions_of(docker).restore("current")
     docker.have_image()
-    (tmp_path / "var/lib/ascend-vllm" / NAME / "generations" / identity / "launch.sh").write_text("else")
-    with pytest.raises(GenerationError, match="is damaged or missing"):
-        generations(docker).restore("current")
+    (tmp_path / "var/lib/ascend-vllm" / NAME / "revisions" / identity / "launch.sh").write_text("else")
+    with pytest.raises(RevisionError, match="is damaged or missing"):
+        revisions_of(docker).restore("current")
     assert (tmp_path / FOLDER / "launch.sh").read_text() == "one\n"
 
 
@@ -255,30 +254,30 @@ def test_what_cannot_be_gone_back_to(docker, tmp_path):
 def test_a_record_that_is_none(text, docker, tmp_path):
     (tmp_path / "var/lib/ascend-vllm" / NAME).mkdir(parents=True)
     (tmp_path / "var/lib/ascend-vllm" / NAME / "deployed.json").write_text(text)
-    assert generations(docker).deployed() == {"current": None, "previous": None}
+    assert revisions_of(docker).deployed() == {"current": None, "previous": None}
     assert record(docker)[1]
 
 
 def test_what_is_there_is_told(docker, tmp_path):
-    assert generations(docker).look() == {"current": None, "previous": None, "live": False}
+    assert revisions_of(docker).look() == {"current": None, "previous": None, "live": False}
     first, second = two(docker)
-    seen = generations(docker).look()
+    seen = revisions_of(docker).look()
     assert (seen["live"], seen["current"]["error"], seen["previous"]["id"]) == (True, "", first)
     write(tmp_path, "launch.sh", "three\n")
-    assert generations(docker).look()["live"] is False
+    assert revisions_of(docker).look()["live"] is False
     write(tmp_path, "launch.sh", "two\n")
     (tmp_path / "container.json").write_text((tmp_path / "container.json").read_text().replace("spec-1", "spec-2"))
-    assert generations(docker).look()["live"] is False
-    (tmp_path / "var/lib/ascend-vllm" / NAME / "generations" / first / "generation.json").unlink()
-    assert "is damaged or missing" in generations(docker).look()["previous"]["error"]
+    assert revisions_of(docker).look()["live"] is False
+    (tmp_path / "var/lib/ascend-vllm" / NAME / "revisions" / first / "revision.json").unlink()
+    assert "is damaged or missing" in revisions_of(docker).look()["previous"]["error"]
 
 
 def test_the_module_says_what_is_missing():
-    assert "generation is empty" in run_module("vllm_generation", name=NAME, state="restored")["msg"]
-    assert "node or group is empty" in run_module("vllm_generation", name=NAME)["msg"]
-    seen = run_module("vllm_generation", name="none-" + NAME, state="seen", engine="/nowhere/docker")
+    assert "revision is empty" in run_module("vllm_revision", name=NAME, state="restored")["msg"]
+    assert "process or group is empty" in run_module("vllm_revision", name=NAME)["msg"]
+    seen = run_module("vllm_revision", name="none-" + NAME, state="gathered", engine="/nowhere/docker")
     assert (seen["changed"], seen["current"], seen["live"]) == (False, None, False)
-    seen = run_module("vllm_generation", name=NAME, node=NODE, group="g", hosts=HOSTS, engine="/nowhere/docker")
+    seen = run_module("vllm_revision", name=NAME, process=NODE, group="g", members=HOSTS, engine="/nowhere/docker")
     assert "there is no command '/nowhere/docker'" in seen["msg"]
 
 
@@ -286,19 +285,19 @@ def test_the_module_says_what_is_missing():
 
 
 def member(host="n1", files="f", image_id="i", **node):
-    return {"host": host, "files": files, "image_id": image_id, "node": dict(NODE, **node)}
+    return {"host": host, "files": files, "image_id": image_id, "process": dict(NODE, **node)}
 
 
 def test_the_id_of_a_group_is_of_what_all_its_nodes_have():
-    first = group_of([member(), member("n2")])
-    assert group_of([member("n2"), member()]) == first
-    assert group_of([member(), member("n2", url="not what makes a service")]) == first
+    first = group_id([member(), member("n2")])
+    assert group_id([member("n2"), member()]) == first
+    assert group_id([member(), member("n2", url="not what makes a service")]) == first
     for other in (member("n2", files="g"), member("n2", image_id="j"), member("n3"), member("n2", recipe={})):
-        assert group_of([member(), other]) != first
+        assert group_id([member(), other]) != first
 
 
 def seen(live=True, current="b", previous="a", hosts=("n1", "n2"), **errors):
-    """What a node tells; its generations are named after their group."""
+    """What a node tells; its revisions are named after their group."""
     told = {"live": live}
     for word, group in (("current", current), ("previous", previous)):
         told[word] = group and {
@@ -321,44 +320,154 @@ WAYS = {
 
 
 @pytest.mark.parametrize("case", WAYS)
-def test_the_way_back(case):
+def test_the_rollback_target(case):
     first, second, group = WAYS[case]
     told = {"n1": seen(**first), "n2": seen(**second)}
-    way = way_back(told)
+    way = rollback_target(told)
     assert (way["errors"], way["ids"]) == ([], {"n1": "id-" + group, "n2": "id-" + group})
-    assert way_back(dict(reversed(list(told.items()))))["ids"] == way["ids"]
+    assert rollback_target(dict(reversed(list(told.items()))))["ids"] == way["ids"]
 
 
-def test_the_way_back_of_an_upgrade_is_what_was_proven_last():
-    assert way_back({"n1": seen(), "n2": seen()}, True)["ids"] == {"n1": "id-b", "n2": "id-b"}
+def test_the_way_back_of_an_upgrade_is_what_was_verified_last():
+    assert rollback_target({"n1": seen(), "n2": seen()}, True)["ids"] == {"n1": "id-b", "n2": "id-b"}
 
 
 NO_WAYS = {
-    "nothing proven": ({"current": None, "previous": None}, {}, "no deploy was proven to answer on n1"),
-    "nothing before": ({"previous": None}, {"previous": None}, "nothing was proven before what runs now"),
-    "one has nothing before": ({}, {"previous": None}, "no generation that all of them were proven with together"),
+    "nothing verified": ({"current": None, "previous": None}, {}, "no deploy was verified on n1"),
+    "nothing before": ({"previous": None}, {"previous": None}, "nothing was verified before what runs now"),
+    "one has nothing before": ({}, {"previous": None}, "no revision that all of them were verified with together"),
     "of other groups": ({"previous": "x"}, {"previous": "y"}, "group b and group x; n2: group b and group y"),
     "other nodes then": (
         {"hosts": ["n1", "n3"]},
         {"hosts": ["n1", "n3"]},
-        "was proven on n1, n3 together; the replica is n1, n2",
+        "was verified on n1, n3 together; the replica is n1, n2",
     ),
 }
 
 
 @pytest.mark.parametrize("case", NO_WAYS)
-def test_no_way_back(case):
+def test_no_rollback_target(case):
     first, second, said = NO_WAYS[case]
-    assert said in " ".join(way_back({"n1": seen(**first), "n2": seen(**second)})["errors"])
+    assert said in " ".join(rollback_target({"n1": seen(**first), "n2": seen(**second)})["errors"])
 
 
 def test_no_way_back_to_what_is_damaged_or_untold():
     told = seen()
     told["previous"]["error"] = "the image is gone"
-    assert way_back({"n1": seen(), "n2": told})["errors"] == ["n2: the image is gone"]
-    assert way_back({"n1": seen(), "n2": {}})["errors"] == ["n2 could not be asked what was proven before."]
+    assert rollback_target({"n1": seen(), "n2": told})["errors"] == ["n2: the image is gone"]
+    assert rollback_target({"n1": seen(), "n2": {}})["errors"] == ["n2 did not report what was verified before."]
 
 
-def test_files_of_a_generation_are_those_of_a_deploy():
+def test_files_of_a_revision_are_those_of_a_deploy():
     made = {item["name"]: item["mode"] for item in render.node_files(NODE, "eth0")}
     assert dict(revisions.FILES, **made) == dict(revisions.FILES)
+
+
+# -- nodes that 0.1.0 deployed ----------------------------------------------------------------------------------------
+
+
+def of_old(docker):
+    """Two revisions as 0.1.0 left them; their ids."""
+    first, second = two(docker)
+    place = docker.folder / "var/lib/ascend-vllm" / NAME
+    for folder in (place / "revisions").iterdir():
+        data = json.loads((folder / "revision.json").read_text())
+        del data["interface"]
+        (folder / "generation.json").write_text(json.dumps(data))
+        (folder / "revision.json").unlink()
+    (place / "revisions").rename(place / "generations")
+    (place / "generations").chmod(0o755)
+    place.chmod(0o755)
+    return first, second
+
+
+def names(docker):
+    place = docker.folder / "var/lib/ascend-vllm" / NAME
+    return sorted(str(path.relative_to(place)) for path in place.rglob("*.json"))
+
+
+def test_revisions_of_0_1_0_are_read_where_they_are(docker):
+    first, second = of_old(docker)
+    before = names(docker)
+    seen = revisions_of(docker).look()
+    assert (seen["live"], seen["current"]["id"], seen["previous"]["id"]) == (True, second, first)
+    assert (seen["current"]["error"], seen["previous"]["error"]) == ("", "")
+    assert revisions_of(docker, check=True).restore("previous")["revision"]["id"] == first
+    assert record(docker, check=True) == (second, False)
+    assert revisions_of(docker).verified_group(NODE, HOSTS, IMAGE_ID) == "g1"
+    assert names(docker) == before, "only read"
+
+
+@pytest.mark.parametrize("how", ["nothing new", "a new one", "back to the previous one"])
+def test_revisions_of_0_1_0_are_taken_over_once(how, docker):
+    first, second = of_old(docker)
+    if how == "nothing new":
+        assert record(docker) == (second, False)
+    elif how == "a new one":
+        write(docker.folder, "launch.sh", "three\n")
+        first, second = second, record(docker)[0]
+    else:
+        assert revisions_of(docker).restore("previous")["revision"]["id"] == first
+        assert revisions_of(docker).accept("previous") == (first, True)
+    assert names(docker) == ["deployed.json", *sorted(f"revisions/{one}/revision.json" for one in (first, second))]
+    place = docker.folder / "var/lib/ascend-vllm" / NAME
+    assert not (place / "generations").exists()
+    assert [path.stat().st_mode & 0o777 for path in (place, place / "revisions")] == [0o700, 0o700]
+    assert revisions_of(docker).restore(first)["revision"]["id"] == first
+    assert revisions_of(docker).restore(second)["revision"]["id"] == second
+
+
+def test_a_takeover_that_was_interrupted_is_completed(docker):
+    first, second = of_old(docker)
+    place = docker.folder / "var/lib/ascend-vllm" / NAME
+    (place / "revisions").mkdir()
+    (place / "generations" / first).rename(place / "revisions" / first)
+    assert revisions_of(docker).look()["previous"]["error"] == ""
+    assert record(docker) == (second, False)
+    assert not (place / "generations").exists() and revisions_of(docker).look()["live"]
+
+
+def test_an_earlier_version_reads_the_record(docker):
+    """What 0.1.0 looks for in deployed.json."""
+    record(docker)
+    current = json.loads((docker.folder / "var/lib/ascend-vllm" / NAME / "deployed.json").read_text())["current"]
+    assert {"id", "group", "hosts", "proven_at", "image", "image_id", "recipe"} <= set(current)
+
+
+# -- the deployed plan ------------------------------------------------------------------------------------------------
+
+
+def test_a_restored_revision_is_what_was_deployed(docker):
+    two(docker)
+    path = docker.folder / FOLDER / "process.json"
+    revisions_of(docker, check=True).restore("previous")
+    assert not path.exists()
+    revisions_of(docker).restore("previous")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert json.loads(path.read_text()) == {"interface": "", "process": NODE}
+
+
+def test_a_revision_notes_the_interface(docker):
+    node = dict(NODE, env={"HCCL_SOCKET_IFNAME": "{NIC}"})
+    (docker.folder / FOLDER / "process.json").write_text(records.process_text(node, "eth7"))
+    record(docker, node=node)
+    (docker.folder / FOLDER / "process.json").unlink()
+    revisions_of(docker).restore("current")
+    assert json.loads((docker.folder / FOLDER / "process.json").read_text())["interface"] == "eth7"
+
+
+# -- members ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_replica_is_left_alone_as_a_whole():
+    good = {"settled": True, "group": "g1"}
+    assert agree([good, good])
+    for other in (
+        dict(good, group="g2"),
+        {"settled": False, "group": None},
+        {"skipped": True},
+        {"unreachable": True},
+        {},
+    ):
+        assert not agree([good, other])
+    assert not agree([])

@@ -6,6 +6,7 @@ import subprocess
 import time
 
 import pytest
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
 from ansible_collections.ascend_ops.vllm.plugins.modules.vllm_probe import is_dead
 from test_engine_modules import STARTED, Docker, run_module
 from test_openai import call, completion, serving
@@ -154,24 +155,35 @@ def test_is_dead(status, dead):
 
 # -- vllm_files -----------------------------------------------------------------------------------------------------
 
-FILES = [
-    {"name": "launch.sh", "content": "exec vllm größe\n", "mode": "0755"},
-    {"name": "service.env", "content": "A='1'\n", "mode": "0600"},
-]
+
+def process(path, env=None, sequences="größe", **more):
+    """A process plan whose files are in a folder."""
+    spec = {"name": path.name, "command": ["/bin/bash", "/etc/ascend-vllm/launch.sh"]}
+    for key in ("image", "user", "network", "shm_size", "restart", "init", "privileged"):
+        spec[key] = "1"
+    spec.update(devices=[], log={"driver": "json-file", "max-size": "1", "max-file": "1"})
+    spec["mounts"] = [{"source": str(path), "target": "/etc/ascend-vllm", "read_only": True, "optional": False}]
+    plan = {"host": "n1", "role": "single", "replica": "r1", "address": "192.0.2.1", "env": env or {"A": "1"}}
+    return dict(plan, container=spec, argv=["vllm", "serve", "M", "--max-num-seqs", sequences], **more)
 
 
-def files(path, given=FILES, **options):
-    return run_module("vllm_files", path=str(path), files=given, **options)
+def files(path, plan=None, **options):
+    return run_module("vllm_files", process=plan or process(path), **options)
+
+
+def script(path):
+    return render.launch_script(process(path))
 
 
 def test_files_are_written_once(tmp_path):
     folder = tmp_path / "a" / "b"
     first = files(folder)
     assert (first["changed"], first["written"]) == (True, ["launch.sh", "service.env"])
-    assert {path.name: (path.read_text(), path.stat().st_mode & 0o777) for path in folder.iterdir()} == {
-        "launch.sh": ("exec vllm größe\n", 0o755),
-        "service.env": ("A='1'\n", 0o600),
-    }
+    found = {path.name: (path.read_text(), path.stat().st_mode & 0o777) for path in folder.iterdir()}
+    deployed, mode = found.pop("process.json")
+    assert found == {"launch.sh": (script(folder), 0o755), "service.env": ("A=1\n", 0o600)}
+    assert "--max-num-seqs 'größe'" in script(folder)
+    assert (json.loads(deployed), mode) == ({"interface": "", "process": process(folder)}, 0o600)
     again = files(folder)
     assert (again["changed"], again["written"]) == (False, [])
 
@@ -180,18 +192,20 @@ def test_a_changed_file_or_mode_is_put_right_and_others_are_left_alone(tmp_path)
     files(tmp_path)
     (tmp_path / "other").write_text("mine")
     (tmp_path / "launch.sh").write_text("rm -rf")
+    count = len(script(tmp_path).splitlines())
     assert files(tmp_path, diff=True)["diff"] == [
         {
             "before": "rm -rf",
-            "after": FILES[0]["content"],
+            "after": script(tmp_path),
             "before_header": str(tmp_path / "launch.sh"),
             "after_header": str(tmp_path / "launch.sh"),
+            "prepared": f"{tmp_path}/launch.sh: {count} lines changed -> as planned\n",
         }
     ]
     (tmp_path / "service.env").chmod(0o644)
     assert files(tmp_path)["written"] == ["service.env"]
     assert (tmp_path / "service.env").stat().st_mode & 0o777 == 0o600
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["launch.sh", "other", "service.env"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["launch.sh", "other", "process.json", "service.env"]
 
 
 def test_check_mode_writes_nothing(tmp_path):
@@ -261,13 +275,35 @@ def test_bad_secrets_are_refused_without_their_values(given, says, tmp_path):
 
 
 def test_a_secret_by_its_name_is_not_in_a_diff_of_other_files(tmp_path):
-    given = [{"name": "service.env", "content": "A_TOKEN=canary\nMAX_TOKENS=7\n", "mode": "0600"}]
-    assert files(tmp_path, given, diff=True)["diff"][0]["after"] == "A_TOKEN=********\nMAX_TOKENS=7\n"
+    plan = process(tmp_path, {"A_TOKEN": "canary", "MAX_TOKENS": "7"})
+    seen = files(tmp_path, plan, diff=True)
+    assert seen["diff"][1]["after"] == "A_TOKEN=********\nMAX_TOKENS=7\n"
+    assert "canary" not in json.dumps(seen) + (tmp_path / "process.json").read_text()
+
+
+def test_the_drift_of_before_is_told_and_shown(tmp_path):
+    files(tmp_path)
+    launch = tmp_path / "launch.sh"
+    launch.write_text(launch.read_text().replace("größe", "32"))
+    plan = process(tmp_path, {"A": "1", "B": "2"}, "64")
+    for check in (True, False):
+        seen = files(tmp_path, plan, diff=True, check=check)
+        assert seen["drift_text"] == ["max-num-seqs: 32 -> 64", "B: none -> 2"]
+        assert [item["origin"] for item in seen["drift"]] == ["both", "variable"]
+        assert [change["prepared"] for change in seen["diff"]] == ["max-num-seqs: 32 -> 64\n", "B: none -> 2\n"]
+    assert files(tmp_path, plan)["drift"] == []
+
+
+def test_another_plan_with_the_same_files_restarts_nothing(tmp_path):
+    before = files(tmp_path)
+    seen = files(tmp_path, process(tmp_path, ports={"api": 1}))
+    assert (seen["changed"], seen["written"], seen["mtime"]) == (True, [], before["mtime"])
+    assert files(tmp_path, process(tmp_path, ports={"api": 1}))["changed"] is False
 
 
 def test_files_tell_when_the_newest_was_written_and_what_is_in_them(tmp_path):
     first = files(tmp_path)
-    assert first["mtime"] == max(path.stat().st_mtime for path in tmp_path.iterdir())
+    assert first["mtime"] == max(path.stat().st_mtime for path in tmp_path.iterdir() if path.name != "process.json")
     again = files(tmp_path)
     assert (again["mtime"], again["digest"]) == (first["mtime"], first["digest"])
     secret = files(tmp_path, secrets={"VLLM_API_KEY": "canary"})
@@ -284,33 +320,20 @@ def test_another_content_of_a_watched_file_is_a_change(tmp_path):
     pem = tmp_path / "cert.pem"
     pem.write_text("one")
     folder = tmp_path / "folder"
-    assert files(folder, watch=[str(pem)])["written"] == ["launch.sh", "service.env", "watched.sha256"]
+    tls = {"secrets": {}, "plan": process(folder, tls={"certificate": str(pem)})}
+    assert files(folder, **tls)["written"] == ["launch.sh", "service.env", "watched.sha256"]
     assert subprocess.run(["sha256sum", "--check", str(folder / "watched.sha256")], check=False).returncode == 0
-    assert files(folder, watch=[str(pem)])["changed"] is False
+    assert files(folder, **tls)["changed"] is False
     pem.write_text("two")
-    assert files(folder, watch=[str(pem)], check=True)["written"] == ["watched.sha256"]
-    assert files(folder)["changed"] is False
-    assert files(folder, watch=[str(pem)])["written"] == ["watched.sha256"]
-    assert files(folder, watch=[])["written"] == ["watched.sha256"]
+    assert files(folder, **tls, check=True)["written"] == ["watched.sha256"]
+    assert files(folder, tls["plan"])["changed"] is False
+    assert files(folder, **tls)["written"] == ["watched.sha256"]
+    assert files(folder, secrets={})["written"] == ["watched.sha256"]
     assert not (folder / "watched.sha256").exists()
     pem.unlink()
-    assert files(folder, watch=[str(pem)])["msg"] == (
-        f"cannot read {pem}, which the service is to read: No such file or directory."
+    assert files(folder, **tls)["msg"] == (
+        f"cannot read {pem}, which the service reads when it starts: No such file or directory."
     )
-
-
-@pytest.mark.parametrize(
-    "given, said",
-    [
-        ([{"name": "../x", "content": "", "mode": "0600"}], "the name '../x' is no plain file name"),
-        ([{"name": "", "content": "", "mode": "0600"}], "the name '' is no plain file name"),
-        ([{"name": "x", "content": "", "mode": "rw"}], "the mode 'rw' of x is no octal number such as 0644"),
-        ([{"name": "x", "content": "", "mode": "9"}], "the mode '9' of x is no octal number such as 0644"),
-    ],
-)
-def test_bad_files(given, said, tmp_path):
-    assert files(tmp_path / "folder", given)["msg"].startswith(said)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_where_nothing_can_be_written(tmp_path):
@@ -319,4 +342,4 @@ def test_where_nothing_can_be_written(tmp_path):
     assert said.startswith("cannot write ") and said.endswith(". The role needs become, and room on the disk.")
     (tmp_path / "launch.sh").mkdir()
     assert "launch.sh: Is a directory" in files(tmp_path)["msg"]
-    assert json.dumps(sorted(path.name for path in tmp_path.iterdir())) == '["file", "launch.sh"]'
+    assert json.dumps(sorted(path.name for path in tmp_path.iterdir())) == '["file", "launch.sh", "process.json"]'

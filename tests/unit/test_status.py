@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import layout
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import (
     Engine,
     mounts_here,
     spec_digest,
 )
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import layout
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import drift, records, status
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.report import report

@@ -82,7 +82,7 @@ def test_what_only_reads_goes_on_after_a_member_failed(name):
     target = {"errors": [], "ids": {"n1": "i1"}}
     answers = {
         "vllm_probe": {"state": "ready", "verdicts": [], "answer": "", "container": CONTAINER},
-        "vllm_generation": {"node": process(), "generation": {"id": "i1"}, "written": [], "mtime": 1.0},
+        "vllm_revision": {"process": process(), "revision": {"id": "i1"}, "written": [], "mtime": 1.0},
     }
     result, ran = take(name, member(), [{"failed": True}], answers=answers, settings={"target": target})
     assert ran and not result.get("skipped")
@@ -154,7 +154,7 @@ def test_in_check_mode_nothing_is_waited_for_and_only_what_is_kept_is_verified_a
         own = member(decision={"action": "restart", "reason": ""}, files_at=1.0)
         assert take(name, own, check_mode=True)[0]["skipped"]
     own = member(decision={"action": "keep", "reason": ""}, files_at=1.0, digest="d")
-    _result, ran = take("record_revision", own, check_mode=True, answers={"vllm_generation": {"id": "i"}})
+    _result, ran = take("record_revision", own, check_mode=True, answers={"vllm_revision": {"id": "i"}})
     assert ran
 
 
@@ -183,7 +183,7 @@ def test_a_container_that_is_not_there_cannot_be_started():
 
 def test_a_restored_plan_takes_the_place_of_the_inventorys_and_keeps_the_replicas_name():
     old = dict(process(), replica="default", url="old")
-    answers = {"vllm_generation": {"node": old, "generation": {"id": "i1"}, "written": ["launch.sh"], "changed": True}}
+    answers = {"vllm_revision": {"process": old, "revision": {"id": "i1"}, "written": ["launch.sh"], "changed": True}}
     result, _ran = take(
         "load_revision",
         member(changed=["x"]),

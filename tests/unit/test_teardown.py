@@ -1,4 +1,4 @@
-"""What a teardown takes away, and what it leaves: with a stand-in for docker, in a folder of the test."""
+"""What an uninstall removes, and what it leaves: with a stand-in for docker, in a folder of the test."""
 
 import copy
 import json
@@ -28,7 +28,7 @@ def docker(tmp_path):
     labels = '{"ascend_ops.vllm.service": "' + NAME + '"}'
     made.put("container.json", (tmp_path / "running").read_text().replace('"LABELS"', labels))
     for folder in FOLDERS:
-        (tmp_path / folder / NAME / "generations").mkdir(parents=True)
+        (tmp_path / folder / NAME / "revisions").mkdir(parents=True)
     (tmp_path / "var/lib/ascend-vllm" / NAME / "deployed.json").write_text(
         json.dumps({"current": {"image": IMAGE}, "previous": {"image": "old:1"}})
     )
@@ -100,7 +100,7 @@ def test_check_mode_takes_nothing(docker):
 
 def test_a_container_of_somebody_else_stops_it_before_anything_is_gone(docker):
     docker.put("container.json", (docker.folder / "running").read_text().replace('"LABELS"', "null"))
-    with pytest.raises(EngineError, match="did not make .*nothing was taken away"):
+    with pytest.raises(EngineError, match="did not make .*nothing was removed"):
         torn(docker, keep=[])
     assert there(docker) == list(FOLDERS) and (docker.folder / "container.json").exists()
 
@@ -141,11 +141,11 @@ def test_a_row_tells_all():
     assert seen["removed"] == [
         "supervision (timer, unit and what it saw)",
         "container x",
-        "host tuning (vm.swappiness put back)",
+        "host tuning (restored: vm.swappiness)",
     ]
     assert seen["left"] == ["governor: left alone, changed by somebody since it was set"]
     assert row(SERVICE, {}, {"skipped": True}, ["tuning"])["kept"] == ["host tuning"]
-    assert "older on this node still wants it" in row(dict(SERVICE, others=["older"]), {}, {}, [])["left"][0]
+    assert "older on this node still needs it" in row(dict(SERVICE, others=["older"]), {}, {}, [])["left"][0]
 
 
 def test_text():
@@ -157,12 +157,12 @@ def test_text():
         "  kept      nothing",
         "  left      c",
         "n2",
-        "  failed    see above; mend it, and run the teardown again",
+        "  failed    see above; fix it, and run teardown.yml again",
     ]
 
 
 @pytest.mark.parametrize("keep, goes", [(["image"], True), ([], True), (["files"], False)])
-def test_names_that_kept_images_for_generations_go_with_the_records(keep, goes, docker):
+def test_names_that_kept_images_for_revisions_go_with_the_records(keep, goes, docker):
     name = kept_image(NAME) + ":0123"
     docker.put("names", name + "\n")
     assert "image name " + name in torn(docker, keep=["image"], check=True)["removed"]
