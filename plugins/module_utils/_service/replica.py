@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-# Seconds between the starts of containers that were started as one group.
-TOGETHER = 120
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.report import TOGETHER
 
 
 def group_action(members, ready_timeout):

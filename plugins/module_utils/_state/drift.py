@@ -138,7 +138,7 @@ def of_files(wanted, seen):
     if record:
         path = os.path.join(wanted["directory"], record["name"])
         found = seen["files"][record["name"]]["content"]
-        if found != record["content"]:
+        if _data(found) != _data(record["content"]):
             was = None if found is None else "of another plan"
             entries.append({"path": path, "items": [item("record", record["name"], was, "of this plan", file=path)]})
     return entries
@@ -169,7 +169,20 @@ def _file(wanted, file, seen):
 
 
 def _same(name, one, other, masked):
-    return one == other or (masked and common_files.shown(name, one) == common_files.shown(name, other))
+    return one == other or (masked and _shown(name, one) == _shown(name, other))
+
+
+def _shown(name, text):
+    """A text without the values of secrets, to be compared with one that lacks them; variables in any order."""
+    shown = common_files.shown(name, text)
+    return sorted(shown.splitlines()) if name == "service.env" else shown
+
+
+def _data(text):
+    try:
+        return json.loads(text or "")
+    except ValueError:
+        return None
 
 
 def changes(name, found, wanted, deployed):
@@ -182,12 +195,12 @@ def changes(name, found, wanted, deployed):
     if not deployed:
         return [{"origin": UNKNOWN, "lines": changed_lines(found, wanted)}]
     # A deployed text may lack the values of secrets.
-    texts = [common_files.shown(name, text) for text in deployed]
-    shown = common_files.shown(name, found)
-    if found in deployed or shown in texts:
+    texts = [_shown(name, text) for text in deployed]
+    if _shown(name, found) in texts:
         return [{"origin": VARIABLE, "lines": changed_lines(found, wanted)}]
-    result = [{"origin": EDITED, "lines": changed_lines(shown, texts[0])}]
-    if wanted not in deployed and common_files.shown(name, wanted) not in texts:
+    shown = [common_files.shown(name, text) for text in (found, deployed[0])]
+    result = [{"origin": EDITED, "lines": changed_lines(*shown)}]
+    if _shown(name, wanted) not in texts:
         result.append({"origin": VARIABLE, "lines": changed_lines(deployed[0], wanted)})
     return result
 

@@ -90,7 +90,7 @@ def process_text(process, interface):
     env = {name: masked(name, value) for name, value in process["env"].items()}
     named = any("{NIC}" in value for value in process["env"].values())
     data = {"interface": (interface or "") if named else "", "process": dict(process, env=env)}
-    return json.dumps(data, indent=1, sort_keys=True) + "\n"
+    return json.dumps(data, indent=1) + "\n"  # the environment is rendered in its own order
 
 
 def deployed_process(directory, name):

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._service.replica import TOGETHER
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.problems import node_problems, problem
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.records import RECIPE
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.text import duration, short
 
 SCHEMA_VERSION = 2
+# Seconds between the starts of containers that were started as one group.
+TOGETHER = 120
 
 
 def report(processes, found):

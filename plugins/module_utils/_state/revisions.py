@@ -174,7 +174,7 @@ class Revisions:
             for name, mode in FILES:
                 if files[name] is not None:
                     common_files.write(os.path.join(temporary, name), files[name], int(mode, 8))
-            text = json.dumps(revision, indent=1, sort_keys=True) + "\n"
+            text = json.dumps(revision, indent=1) + "\n"
             common_files.write(os.path.join(temporary, records.NAMES[0]), text, 0o600)
             common_files.sync(temporary)
             place = os.path.join(self.all, revision["id"])
