@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import rollout
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import revisions
 
@@ -67,7 +68,7 @@ def upgrade_failed(mates, hostvars):
 def rolling_text(plan, hostvars, verb):
     """How each replica came out of a run; see ``rollout.text``."""
     done = {}
-    for node in plan["nodes"]:
+    for node in processes(plan):
         told = _told(hostvars, node["host"], "__vllm_service_do")
         asked = _told(hostvars, node["host"], "__vllm_service_asked")
         back = _told(hostvars, node["host"], "__vllm_service_back")
@@ -92,8 +93,8 @@ class FilterModule:
             "upgrade_failure": lambda plan, replica, hostvars, gone: rollout.failure(
                 plan,
                 replica,
-                {node["host"]: _told(hostvars, node["host"], "__vllm_upgrade_failed") for node in plan["nodes"]},
-                {node["host"]: _told(hostvars, node["host"], "__vllm_upgrade_back") for node in plan["nodes"]},
+                {node["host"]: _told(hostvars, node["host"], "__vllm_upgrade_failed") for node in processes(plan)},
+                {node["host"]: _told(hostvars, node["host"], "__vllm_upgrade_back") for node in processes(plan)},
                 gone,
             ),
         }

@@ -9,7 +9,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inventory im
 )
 
 KNOWN = ("vllm_recipe_scenarios", "vllm_recipe_args", "npu_container_engine", "npu_host_tuning_governor")
-NO_INPUT = "the variable {0} is no input of this collection."
+NO_INPUT = "the variable {0} is not an input of this collection."
 
 # (names of variables, what is said of the first of them after NO_INPUT, or None)
 UNKNOWN = [
@@ -42,7 +42,7 @@ def test_unknown_inputs_come_in_the_order_of_the_alphabet():
 def test_the_filter_knows_the_inputs_of_all_roles():
     assert unknown_inputs(known_inputs(), known_inputs()) == []
     assert unknown_inputs(["vllm_recipe_chip"], known_inputs()) == [
-        "the variable vllm_recipe_chip is no input of this collection. Did you mean 'vllm_recipe_chips'?"
+        "the variable vllm_recipe_chip is not an input of this collection. Did you mean 'vllm_recipe_chips'?"
     ]
     assert {
         "vllm_recipe_name",

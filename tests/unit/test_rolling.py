@@ -1,14 +1,24 @@
 """Replicas one after the other: their order, and what is said of them at the end."""
 
 import pytest
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import rollout
 
+
+def service(name, *processes):
+    """A service of one instance, as a plan has it."""
+    return {"name": name, "instances": [{"name": "serve-0", "role": "serve", "processes": list(processes)}]}
+
+
 PLAN = {
-    "nodes": [
-        {"host": "a1", "replica": "r1", "role": "primary", "service": {"url": "http://a1"}},
-        {"host": "b1", "replica": "r2", "role": "primary", "service": {"url": "http://b1"}},
-        {"host": "a2", "replica": "r1", "role": "secondary", "service": {"url": "http://a1"}},
-        {"host": "c1", "replica": "r3", "role": "single", "service": {"url": "http://c1"}},
+    "services": [
+        service(
+            "r1",
+            {"host": "a1", "replica": "r1", "role": "primary", "service": {"url": "http://a1"}},
+            {"host": "a2", "replica": "r1", "role": "secondary", "service": {"url": "http://a1"}},
+        ),
+        service("r2", {"host": "b1", "replica": "r2", "role": "primary", "service": {"url": "http://b1"}}),
+        service("r3", {"host": "c1", "replica": "r3", "role": "single", "service": {"url": "http://c1"}}),
     ],
     "warnings": [],
 }
@@ -18,21 +28,21 @@ RECIPE = {"name": "m", "release": "v1", "checkpoint": "fp8", "scenarios": []}
 def test_nodes_of_a_replica_are_one_batch():
     assert rollout.order(PLAN) == "a1,a2,b1,c1"
     assert rollout.batches(PLAN) == [2, 1, 1]
-    assert (rollout.order({"nodes": []}), rollout.batches({"nodes": []})) == ("all:!all", [1])
+    assert (rollout.order({"services": []}), rollout.batches({"services": []})) == ("all:!all", [1])
 
 
 def test_a_plan_of_before_is_called_what_its_replica_is_called_now():
     old = {"host": "b1", "replica": "default", "url": "old"}
     plan = rollout.with_nodes(PLAN, {"b1": old, "a1": None})
-    assert plan["nodes"][1] == {"host": "b1", "replica": "r2", "url": "old"}
-    assert [node for node in plan["nodes"] if node["host"] != "b1"] == [
-        node for node in PLAN["nodes"] if node["host"] != "b1"
+    assert processes(plan)[2] == {"host": "b1", "replica": "r2", "url": "old"}
+    assert [node for node in processes(plan) if node["host"] != "b1"] == [
+        node for node in processes(PLAN) if node["host"] != "b1"
     ]
 
 
 def test_the_summary():
     nothing = {"do": {}, "asked": {}, "back": {}}
-    done = {node["host"]: nothing for node in PLAN["nodes"]}
+    done = {node["host"]: nothing for node in processes(PLAN)}
     done["a1"] = {
         "do": {"action": "restart", "reason": "changed: created on a1"},
         "asked": {"verdicts": [{"id": "service.models", "verdict": "pass"}, {"id": "service.chat", "verdict": "pass"}]},

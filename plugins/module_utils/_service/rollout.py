@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes, with_processes
+
 # What the steps of a run register on a node. A step that failed on one node is seen by the others before the next one.
 STEPS = (
     "__npu_host_tuning_apply",
@@ -32,7 +34,7 @@ _DONE = {
 def replicas(plan):
     """Name of a replica to its nodes, in the plan's order."""
     result = {}
-    for node in plan["nodes"]:
+    for node in processes(plan):
         result.setdefault(node["replica"], []).append(node)
     return result
 
@@ -52,11 +54,12 @@ def with_nodes(plan, restored):
 
     The replica is called what it is called now.
     """
-    nodes = [
-        dict(restored[node["host"]], replica=node["replica"]) if restored.get(node["host"]) else node
-        for node in plan["nodes"]
-    ]
-    return dict(plan, nodes=nodes)
+    replaced = {
+        node["host"]: dict(restored[node["host"]], replica=node["replica"])
+        for node in processes(plan)
+        if restored.get(node["host"])
+    }
+    return with_processes(plan, replaced)
 
 
 def text(plan, done, verb):
