@@ -222,6 +222,17 @@ def test_secrets_are_not_shown():
     assert "OLD_API_KEY=********" in said
 
 
+def test_secrets_in_arguments_are_not_shown():
+    planned = plan(a3(args={"hf-token": True}))
+    (process,) = processes(planned)
+    assert "--hf-token" in shown.plan_text(planned) and "--hf-token" in process["argv"]
+    process["args"]["api_key"] = "canary-1"  # as an older version had it
+    process["argv"] += ["--api_key", "canary-1"]
+    said = shown.plan_text(planned) + json.dumps(shown.plan_data(planned))
+    assert "canary" not in said and "--api_key '********'" in said
+    assert processes(planned)[0]["args"]["api_key"] == "canary-1", "the plan itself stays as it is"
+
+
 def test_the_launch_script_reads_secrets_where_there_are_some(tmp_path):
     text = render.launch_script(processes(plan(a3()))[0])
     command = text[text.index("set -eu") :].replace("/etc/ascend-vllm", str(tmp_path))

@@ -20,5 +20,6 @@ Uses ``_common``. Runs on the controller; ``render`` runs on nodes too and impor
 ``render``     launch script and environment file
 ``text``       a plan for the screen and for other programs
 ``files``      the only part that reads files: recipes, releases, argument specs
+``forms``      the forms of values; ``errors``: what an error is made of
 =============  ========================================================================================================
 """
