@@ -101,6 +101,14 @@ causes:
   type: list
   elements: dict
   sample: [{"id": "port-in-use", "line": "…", "advice": "…"}]
+stage:
+  description: What the service is at while it starts, as its log says, such as C(loading weights, 5 of 9 shards); may be empty.
+  returned: the container starts
+  type: str
+last_start:
+  description: Seconds that the last verified start took until the first tokens, or null.
+  returned: the container starts
+  type: float
 """
 
 import time
@@ -109,6 +117,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine, EngineError
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.openai import Client
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.causes import diagnose
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import progress
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._service.supervise import api_key
 
 
@@ -196,9 +205,10 @@ def main():
                 break
             time.sleep(1)
         if result["state"] == "waiting" and params["name"]:
-            result["log"] = (engine.logs(params["name"], 1, params["started_at"]).strip().splitlines() or [""])[-1][
-                -200:
-            ]
+            log = engine.logs(params["name"], 300, params["started_at"])
+            result["log"] = (log.strip().splitlines() or [""])[-1][-200:]
+            result["stage"] = progress.stage(log)
+            result["last_start"] = progress.last_start(params["name"])
     except EngineError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **result)

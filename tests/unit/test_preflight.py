@@ -143,8 +143,8 @@ HOSTS = ["n1", "n2", "n3", "n4", "n5"]
         ({}, False, "n1, n2, n3 and 2 more"),
         ({"n2": ("", "", False)}, True, "n2"),
         ({"n2": ("", "", "no"), "n4": ("", False, "")}, True, "n2, n4"),
-        ({host: ("", "", "yes") for host in HOSTS[1:]}, False, "n1"),
-        ({host: ("local", "", "") for host in HOSTS}, False, ""),
+        (dict.fromkeys(HOSTS[1:], ("", "", "yes")), False, "n1"),
+        (dict.fromkeys(HOSTS, ("local", "", "")), False, ""),
         ({"n1": ("", True, False)}, True, ""),
     ],
 )
