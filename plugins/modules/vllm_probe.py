@@ -103,11 +103,11 @@ causes:
   sample: [{"id": "port-in-use", "line": "…", "advice": "…"}]
 stage:
   description: What the service is at while it starts, as its log says, such as C(loading weights, 5 of 9 shards); may be empty.
-  returned: the container starts
+  returned: success
   type: str
 last_start:
   description: Seconds that the last verified start took until the first tokens, or null.
-  returned: the container starts
+  returned: success
   type: float
 """
 
@@ -140,7 +140,7 @@ def ask(client, checks):
 
 def look(params, engine, client):
     """One look at container and model."""
-    result = dict(state="waiting", verdicts=[], answer="", container=None, log="", causes=[])
+    result = dict(state="waiting", verdicts=[], answer="", container=None, log="", causes=[], stage="", last_start=None)
     if params["name"]:
         result["container"] = engine.container(params["name"])
         if is_dead(result["container"], params["started_at"]):
