@@ -33,7 +33,7 @@ def test_the_summary():
     assert rollout.text(PLAN, states, "rollback").splitlines()[:6] == [
         "replica r1  a1, a2",
         "  rollback restarted: changed: created on a1",
-        "  now      m v1, fp8, scenarios none; generation i1 of group g1",
+        "  now      m v1, fp8, scenarios none; revision i1 of group g1",
         "  proof    http://a1: service.models pass; service.chat pass",
         "replica r2  b1",
         "  rollback unchanged: it answers",
@@ -51,7 +51,7 @@ FAILURES = {
         [
             "replica r2 did not take the new plan.",
             "why       b1: the container died (exit code 1). (task: start | Wait)",
-            "rolled back to what ran before, and it answers again",
+            "rolled back to the revision that ran before, and it answers again",
             "on the new plan: r1; not touched: r3",
         ],
     ),
@@ -61,7 +61,7 @@ FAILURES = {
         {"a1": {"state": "failed", "task": "T", "msg": "no"}, "a2": DONE},
         [],
         [
-            "the rollback FAILED, too: a1: no (task: T)",
+            "the rollback FAILED as well: a1: no (task: T)",
             "run rollback.yml",
             "on the new plan: none; not touched: r2, r3",
         ],
@@ -73,7 +73,7 @@ FAILURES = {
         ["a2"],
         [
             "lost      a2 cannot be reached",
-            "files of a1 are those of before, and were not started without a2",
+            "files of a1 are restored, and were not started without a2",
             "bring a2 back",
         ],
     ),
