@@ -106,7 +106,7 @@ def failure(plan, replica, failed, back, gone):
         lines.append("  do        fix the cause or the variables and run again; logs.yml shows the container's log")
     elif gone:
         lines.append(
-            "  now       container and files of {0} are those of before, and were not started without {1}".format(
+            "  now       container and files of {0} are restored, and were not started without {1}".format(
                 ", ".join(host for host in members if host not in gone), ", ".join(gone)
             )
             if all(state.get("state") == "done" for state in states)
@@ -117,7 +117,7 @@ def failure(plan, replica, failed, back, gone):
         lines.append("  now       rolled back to the revision that ran before, and it answers again")
         lines.append("  do        fix the cause or the variables, then run upgrade.yml again")
     else:
-        lines.append(f"  now       the rollback FAILED, too: {_first(members, back)}")
+        lines.append(f"  now       the rollback FAILED as well: {_first(members, back)}")
         lines.append(
             "  do        fix that, then run rollback.yml: it goes back to the last verified revision; see also logs.yml"
         )
