@@ -190,6 +190,7 @@ class FindContainer(Step):
             "vllm_probe",
             name=self.container["name"],
             checks=["models", "chat"],
+            ports=self.process["ports"],
             request_timeout=self.settings["request_timeout"],
             engine=self.settings["engine"],
             **self.api(),
@@ -201,8 +202,22 @@ class FindContainer(Step):
                     f"deploy_{self.process['hardware']}.yml first."
                 }
             )
+        if told["taken"]:
+            raise Failed({"msg": self.taken(told["taken"])})
         ready = self.serves and told["state"] == "ready"
         self.state.update(container=told["container"], changed=[], ready=ready)
+
+    def taken(self, listeners):
+        """The sentence on ports that something else listens on."""
+        seen = ", ".join(
+            f"{item['port']} by "
+            + (f"pid {item['pid']} ({item['name']})" if item["pid"] else "a process that is not visible")
+            for item in listeners
+        )
+        return (
+            f"{self.host}: ports of the service are taken: {seen}; wanted them free. Stop that process ('ss -ltnp' on the node "
+            "shows it), or deploy with other ports in vllm_recipe_args. Nothing was started."
+        )
 
 
 # -- revisions --------------------------------------------------------------------------------------------------------

@@ -112,7 +112,9 @@ def failure(plan, replica, failed, back, gone):
             if all(state.get("state") == "done" for state in states)
             else f"  now       the rollback failed: {_first(members, back)}"
         )
-        lines.append(f"  do        bring {gone[0]} back, then run rollback.yml: it goes back to the last verified revision")
+        lines.append(
+            f"  do        bring {gone[0]} back, then run rollback.yml: it goes back to the last verified revision"
+        )
     elif states and all(state.get("state") == "done" for state in states):
         lines.append("  now       rolled back to the revision that ran before, and it answers again")
         lines.append("  do        fix the cause or the variables, then run upgrade.yml again")
@@ -130,6 +132,7 @@ def failure(plan, replica, failed, back, gone):
 
 
 def _first(members, back):
-    return cause(
-        {host: back.get(host) if (back.get(host) or {}).get("state") == "failed" else None for host in members}
-    ) or "not all nodes came to its end"
+    return (
+        cause({host: back.get(host) if (back.get(host) or {}).get("state") == "failed" else None for host in members})
+        or "not all nodes came to its end"
+    )
