@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._screen import show
 
 
 class ActionModule(ActionBase):
@@ -16,7 +16,7 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp=None, task_vars=None):
-        super().run(tmp, task_vars)
+        result = super().run(tmp, task_vars)
         unused, arguments = self.validate_argument_spec({"text": {"type": "str", "required": True}})
-        Display().display(arguments["text"])
-        return {"changed": False}
+        show(result, arguments["text"])
+        return dict(result, changed=False)

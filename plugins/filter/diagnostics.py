@@ -11,23 +11,18 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.redact imp
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._support import archive
 
 
-def known_secrets(variables):
-    """The secret values in the variables of a host, without those that are too short to be looked for."""
-    values = [str(value) for value in dict(variables.get("vllm_service_secrets") or {}).values()]
-    values.append(str(dict(variables.get("npu_container_registry_login") or {}).get("password") or ""))
-    for environment in (variables.get("vllm_recipe_env"), dict(variables.get("__vllm_recipe_node") or {}).get("env")):
-        values.extend(secret_values([(name, str(value)) for name, value in dict(environment or {}).items()]))
+def known_secrets(secrets, logins=(), environments=()):
+    """The secret values that the controller knows, without those that are too short to be looked for.
+
+    :param secrets: mappings like vllm_service_secrets, one per node.
+    :param logins: mappings like npu_container_registry_login, one per node.
+    :param environments: mappings of environment variables, of which those count that are secrets by their names.
+    """
+    values = [str(value) for given in secrets for value in dict(given or {}).values()]
+    values += [str(dict(login or {}).get("password") or "") for login in logins]
+    for environment in environments:
+        values += secret_values([(name, str(value)) for name, value in dict(environment or {}).items()])
     return sorted({value for value in values if len(value) >= SHORTEST})
-
-
-def all_known_secrets(hosts, hostvars):
-    """Those of several hosts."""
-    return sorted({value for host in hosts if host in hostvars for value in known_secrets(hostvars[host])})
-
-
-def told_by(hosts, hostvars, name):
-    """``{host: what it registered under a name}``; an empty mapping for a host that was not asked."""
-    return {host: dict(hostvars[host].get(name) or {}) if host in hostvars else {} for host in hosts}
 
 
 def log_files(told):
@@ -46,8 +41,6 @@ class FilterModule:
     def filters(self):
         return {
             "known_secrets": known_secrets,
-            "all_known_secrets": all_known_secrets,
-            "told_by": told_by,
             "log_files": log_files,
             "logs_text": lambda told: archive.logs_text(list(told.items())),
             "logs_summary": lambda told, folder="": archive.logs_summary(list(told.items()), folder),

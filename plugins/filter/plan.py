@@ -12,24 +12,20 @@ from pathlib import Path
 from ansible import context
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import preflight as checks_preflight
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import report
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import layout
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import secrets as common_secrets
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import peers
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import inventory, model, render, text
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import inventory, model, text
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import plan as planner
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import known_inputs, recipe_of, releases
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import replica
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import supervision
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import recipe_of, releases
 
 
 def plan(inputs, forks=0):
     """What runs on each node, as the data of a plan; see ``_plan.model``.
 
-    :param inputs: what the role vllm_recipe collects of each node; see ``_plan.inventory.nodes_of``.
+    :param inputs: what vllm_inputs returns for each node; see ``_plan.inventory.nodes_of``.
     :param forks: how many nodes Ansible works on at a time; 0 for no warning.
     """
-    nodes, errors = inventory.nodes_of(inputs, known_inputs(), recipe_of)
+    nodes, errors = inventory.nodes_of(inputs, recipe_of)
     if errors:
         return model.Plan(errors=errors).to_data()
     planned = planner.plan(nodes, releases())
@@ -82,63 +78,41 @@ def saved_facts(directory, host):
 SSH = ("ssh", "smart", "ansible.builtin.ssh")
 
 
-def slow_connections(hosts, hostvars, pipelining):
+def slow_connections(connections, pipelining):
     """A warning where nodes are reached over ssh without pipelining, which changes no verdict; else an empty text.
 
+    :param connections: host to ``{"type", "pipelining"}``, each empty where the inventory does not set it.
     :param pipelining: what the configuration says; variables of a node go before.
     """
     transport = context.CLIARGS.get("connection") or "ssh"
     slow = []
-    for host in hosts:
-        variables = hostvars[host]
-        given = variables.get("ansible_ssh_pipelining", variables.get("ansible_pipelining", pipelining))
-        if variables.get("ansible_connection", transport) in SSH and not boolean(given, strict=False):
+    for host, given in connections.items():
+        value = pipelining if given.get("pipelining", "") == "" else given["pipelining"]
+        if (given.get("type") or transport) in SSH and not boolean(value, strict=False):
             slow.append(host)
     if not slow:
         return ""
     return (
-        "warning: pipelining is off for {0}{1}: each step opens several sessions on a node instead of one. Put "
-        "'pipelining = True' under [connection] in ansible.cfg, as that of this collection has it, or set "
+        "warning: pipelining is off for {}{}: each step opens several sessions on a node instead of one. Set "
+        "'pipelining = True' under [connection] in ansible.cfg, as this collection's own has it, or "
         "ANSIBLE_PIPELINING=true. With become, sudo must not have requiretty.".format(
             ", ".join(slow[:3]), f" and {len(slow) - 3} more" if len(slow) > 3 else ""
         )
     )
 
 
-def proof_text(node, proof):
-    """What a proof showed, in a few lines."""
-    lines = ["replica {0}: {1} serves {2}".format(node["replica"], node["service"]["url"], node["service"]["model"])]
-    for verdict in proof["verdicts"]:
-        lines.append("  {0:<8}{1:<20}{2}".format(verdict["verdict"], verdict["id"], verdict["seen"]))
-    if proof.get("answer"):
-        lines.append("  answer  {0!r}".format(proof["answer"][:200]))
-    return "\n".join(lines)
-
-
 class FilterModule:
     """Filters of ascend_ops.vllm."""
 
     def filters(self):
+        """Name to function."""
         return {
-            "plan": plan,
-            "plan_processes": model.processes,
-            "plan_process": model.of_host,
-            "plan_members": model.members,
             "plan_text": text.plan_text,
             "plan_data": text.plan_data,
-            "node_files": render.node_files,
-            "proof_text": proof_text,
-            "preflight": preflight,
-            "preflight_text": report.text,
-            "preflight_junit": report.junit,
-            "preflight_stopping": report.stopping,
-            "saved_facts": saved_facts,
-            "slow_connections": slow_connections,
+            "plan_process": model.of_host,
+            "plan_members": model.member_hosts,
+            "plan_processes": model.processes,
             "peers": peers.peers_for,
-            "group_action": replica.group_action,
-            "supervision": supervision.settings_for,
-            "service_directory": layout.service_directory,
             "secrets_given": secrets_given,
             "target_groups": inventory.target_groups,
-            "layout_errors": inventory.layout_errors,
         }

@@ -53,7 +53,7 @@ def test_preflight_stops_a_deploy_and_the_running_service_goes_on(case, broken):
     assert answers()
 
 
-def test_all_failures_are_told_at_once(broken):
+def test_all_failures_are_reported_at_once(broken):
     broken("a2-node1", "missing-chip", "3")
     broken("a2-node2", "weights-missing")
     refused(playbook("preflight.yml"), "a2-node1: npu.count is fail", "a2-node2: weights.served is fail")
@@ -79,7 +79,7 @@ def test_wrong_groups_are_refused_before_a_node_is_asked(layout, inventory):
     groups, wanted = LAYOUTS[layout]
     run = playbook("deploy_a2.yml", inventory=inventory(groups))
     refused(run, *wanted)
-    assert "Ask each node" not in run.output
+    assert "Gather node facts" not in run.output
 
 
 def test_an_address_that_no_interface_carries(inventory):
@@ -144,6 +144,13 @@ def test_a_taken_port_is_named_with_its_holder(broken):
     """The service does not run at this point: the tests before this one ended it."""
     broken("a2-node1", "port-taken", "20004")
     refused(playbook("deploy_a2.yml"), "a2-node1: port.api is fail: seen 20004 taken by pid", "port 20004 free")
+
+
+def test_a_start_looks_at_its_ports_first(broken):
+    """The service still does not run."""
+    broken("a2-node1", "port-taken", "20004")
+    refused(playbook("start.yml"), "a2-node1: ports of the service are taken: 20004 by pid", "Nothing was started")
+    assert lab("ssh", "a2-node2", "docker ps --quiet").strip() == ""
 
 
 def test_a_container_of_somebody_else_is_left_alone():

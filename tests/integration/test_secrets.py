@@ -365,8 +365,8 @@ def have_image(registry, tmp_path, vault):
     ]
     variables = {
         **yaml.safe_load((role / "defaults" / "main.yml").read_text()),
-        "__vllm_recipe_node": {"container": {"image": registry}},
-        "__npu_preflight_facts": {"engine": {"image": None}},
+        "vllm_recipe_process": {"container": {"image": registry}},
+        "npu_preflight_node": {"facts": {"engine": {"image": None}}},
     }
     book = tmp_path / "image.yml"
     book.write_text(json.dumps([{"hosts": "a3", "gather_facts": False, "vars": variables, "tasks": [task]}]))

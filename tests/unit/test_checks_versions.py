@@ -1,7 +1,7 @@
 """Verdicts on driver and firmware."""
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan, releases
+from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import versions
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.versions import (
     judge_replica,
@@ -9,6 +9,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.versions i
     within,
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.checks import parse_driver_version
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import releases
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from healthy import EMPTY, catalogue, check_judge, own_facts, put, whole
 from hypothesis import given

@@ -10,11 +10,9 @@ import pytest
 from ansible_collections.ascend_ops.vllm.plugins.action.diagnostics_archive import collection_version
 from ansible_collections.ascend_ops.vllm.plugins.filter.diagnostics import (
     FilterModule,
-    all_known_secrets,
     here,
     known_secrets,
     log_files,
-    told_by,
 )
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan, preflight, saved_facts
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.redact import MARK, Redactor
@@ -176,21 +174,19 @@ def test_the_version_of_the_collection_is_known():
 
 
 def test_secrets_that_the_controller_knows():
-    variables = {
-        "vllm_service_secrets": {"VLLM_API_KEY": CANARY, "PIN": "123"},
-        "npu_container_registry_login": {"username": "somebody", "password": "registry-pass"},
-        "vllm_recipe_env": {"MY_TOKEN": "from-the-environment", "HCCL_BUFFSIZE": "1024", "GONE": None},
-        "__vllm_recipe_node": {"env": {"X_SECRET": "from-the-plan"}},
-    }
+    secrets = {"VLLM_API_KEY": CANARY, "PIN": "123"}
+    login = {"username": "somebody", "password": "registry-pass"}
+    environments = [
+        {"MY_TOKEN": "from-the-environment", "HCCL_BUFFSIZE": "1024", "GONE": None},
+        {"X_SECRET": "from-the-plan"},
+    ]
     known = ["c4nary-Sw0rdfish", "from-the-environment", "from-the-plan", "registry-pass"]
-    assert known_secrets(variables) == known
-    assert known_secrets({}) == [] and known_secrets({"vllm_service_secrets": None}) == []
-    assert all_known_secrets(["a", "b", "gone"], {"a": variables, "b": {}}) == known
+    assert known_secrets([secrets], [login], environments) == known
+    assert known_secrets([secrets, {}, None], [{}, login, None], [None, *environments]) == known
+    assert known_secrets([]) == [] and known_secrets([None], [None], [None]) == []
 
 
-def test_what_hosts_told():
-    hostvars = {"a": {"x": {"log": "1"}}, "b": {}}
-    assert told_by(["a", "b", "c"], hostvars, "x") == {"a": {"log": "1"}, "b": {}, "c": {}}
+def test_a_path_is_one_from_where_the_user_stands():
     assert here("") == "" and here("x") == os.path.abspath("x") and here("~") == os.path.expanduser("~")
 
 

@@ -4,16 +4,12 @@ import copy
 import hashlib
 import json
 import os
-from pathlib import Path
 
 import pytest
-import yaml
-from ansible_collections.ascend_ops.vllm.plugins.filter.generations import failed_steps, upgrade_failed
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import rollout
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import report, revisions
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.revisions import (
     GenerationError,
@@ -362,33 +358,6 @@ def test_no_way_back_to_what_is_damaged_or_untold():
     told["previous"]["error"] = "the image is gone"
     assert way_back({"n1": seen(), "n2": told})["errors"] == ["n2: the image is gone"]
     assert way_back({"n1": seen(), "n2": {}})["errors"] == ["n2 could not be asked what was proven before."]
-
-
-def test_steps_that_failed_on_mates_are_seen():
-    hostvars = {
-        "n1": {"__vllm_service_files": {"failed": False}, "__npu_container_made": {"changed": True}},
-        "n2": {"__vllm_service_files": {"failed": True}},
-        "n3": {"__vllm_service_started": {"unreachable": True}},
-        "n4": {"something_else": {"failed": True}, "__vllm_service_files": {}},
-    }
-    assert failed_steps(["n1", "n2", "n3", "n4", "n5"], hostvars) == ["n2", "n3"]
-
-
-def test_an_upgrade_that_failed_on_one_node_failed_for_its_replica():
-    hostvars = {"n1": {}, "n2": {"__vllm_upgrade_failed": {"task": "t", "msg": "m"}}, "n3": {}}
-    assert upgrade_failed(["n1", "n2"], hostvars) and not upgrade_failed(["n3", "gone"], hostvars)
-
-
-def test_a_rollback_forgets_all_steps_that_its_mates_look_at():
-    path = Path(__file__).resolve().parents[2] / "roles/vllm_service/tasks/rollback.yml"
-    first = yaml.safe_load(path.read_text())[0]
-    assert set(first["ansible.builtin.set_fact"]) == set(rollout.STEPS) - {"__vllm_service_old"}
-
-
-def test_all_steps_are_registered_by_some_task():
-    roles = Path(__file__).resolve().parents[2] / "roles"
-    text = "".join(path.read_text() for path in roles.glob("*/tasks/*.yml"))
-    assert {name for name in rollout.STEPS if "register: " + name + "\n" not in text} == set()
 
 
 def test_files_of_a_generation_are_those_of_a_deploy():

@@ -23,9 +23,9 @@ CASES = {
 
 
 def node(host, group, address, **settings):
-    """What the role vllm_recipe collects of one node."""
+    """What the action vllm_inputs returns for one node."""
     settings = dict({"name": "minimax_m2_5", "address": address, "replica": "default"}, **settings)
-    return {"host": host, "groups": [group], "variables": [], "settings": settings}
+    return {"host": host, "groups": [group], "settings": settings, "secrets": []}
 
 
 def a3(**settings):

@@ -346,12 +346,3 @@ def test_one_wrong_replica_leaves_the_others_planned():
         "replica code: node a3-node1: needs 64 chips (tensor parallel 64 x pipeline 1 x prefill context 1 x 1 local "
         "data parallel rank(s)); it has 16" + LOWER
     ]
-
-
-def test_misspelt_variables_are_errors_of_their_node():
-    nodes = a3()
-    nodes[0]["variables"] = ["vllm_recipe_sceanrios", "ansible_host"]
-    assert errors_of(nodes) == [
-        "node a3-node1: the variable vllm_recipe_sceanrios is not an input of this collection. Did you mean "
-        "'vllm_recipe_scenarios'?"
-    ]

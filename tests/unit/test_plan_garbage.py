@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from test_plan import a2, a3
 
 RECIPE = yaml.safe_load((files.RECIPES / "minimax_m2_5.yml").read_text())
-RELEASES = [release["name"] for release in filters.releases()["vllm_releases"]]
+RELEASES = [release["name"] for release in files.releases()["vllm_releases"]]
 
 scalars = st.one_of(
     st.none(),
@@ -117,7 +117,7 @@ def test_garbage_in_a_recipe(data):
             for entry in a3(scenarios=data.draw(st.sampled_from([[], ["profiling"], ["long_context"]])))
             + a2(replica="other")
         ]
-        plan_text(plan.plan(nodes, filters.releases()))
+        plan_text(plan.plan(nodes, files.releases()))
 
 
 def without(path):

@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan, preflight, saved_facts, slow_connections
+from ansible_collections.ascend_ops.vllm.plugins.filter.preflight import preflight_connections
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.preflight import catalogue, judge
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.report import (
     junit,
@@ -141,13 +142,14 @@ HOSTS = ["n1", "n2", "n3", "n4", "n5"]
     [
         ({}, True, ""),
         ({}, False, "n1, n2, n3 and 2 more"),
-        ({"n2": {"ansible_pipelining": False}}, True, "n2"),
-        ({"n2": {"ansible_pipelining": "no"}, "n4": {"ansible_ssh_pipelining": False}}, True, "n2, n4"),
-        ({host: {"ansible_pipelining": "yes"} for host in HOSTS[1:]}, False, "n1"),
-        ({host: {"ansible_connection": "local"} for host in HOSTS}, False, ""),
-        ({"n1": {"ansible_ssh_pipelining": True, "ansible_pipelining": False}}, True, ""),
+        ({"n2": ("", "", False)}, True, "n2"),
+        ({"n2": ("", "", "no"), "n4": ("", False, "")}, True, "n2, n4"),
+        (dict.fromkeys(HOSTS[1:], ("", "", "yes")), False, "n1"),
+        (dict.fromkeys(HOSTS, ("local", "", "")), False, ""),
+        ({"n1": ("", True, False)}, True, ""),
     ],
 )
 def test_ssh_without_pipelining_is_warned_of(variables, configured, slow):
-    said = slow_connections(HOSTS, dict({host: {} for host in HOSTS}, **variables), configured)
+    given = [variables.get(host, ("", "", "")) for host in HOSTS]
+    said = slow_connections(preflight_connections(HOSTS, *zip(*given)), configured)
     assert said.startswith(f"warning: pipelining is off for {slow}: ") if slow else said == ""

@@ -1,7 +1,6 @@
 """Replicas one after the other: their order, and what is said of them at the end."""
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import rollout
 
 
@@ -31,31 +30,22 @@ def test_nodes_of_a_replica_are_one_batch():
     assert (rollout.order({"services": []}), rollout.batches({"services": []})) == ("all:!all", [1])
 
 
-def test_a_plan_of_before_is_called_what_its_replica_is_called_now():
-    old = {"host": "b1", "replica": "default", "url": "old"}
-    plan = rollout.with_nodes(PLAN, {"b1": old, "a1": None})
-    assert processes(plan)[2] == {"host": "b1", "replica": "r2", "url": "old"}
-    assert [node for node in processes(plan) if node["host"] != "b1"] == [
-        node for node in processes(PLAN) if node["host"] != "b1"
-    ]
-
-
 def test_the_summary():
-    nothing = {"do": {}, "asked": {}, "back": {}}
-    done = {node["host"]: nothing for node in processes(PLAN)}
-    done["a1"] = {
-        "do": {"action": "restart", "reason": "changed: created on a1"},
-        "asked": {"verdicts": [{"id": "service.models", "verdict": "pass"}, {"id": "service.chat", "verdict": "pass"}]},
-        "back": {"id": "i1", "group": "g1", "recipe": RECIPE},
+    states = {
+        "a1": {
+            "decision": {"action": "restart", "reason": "changed: created on a1"},
+            "verdicts": [{"id": "service.models", "verdict": "pass"}, {"id": "service.chat", "verdict": "pass"}],
+            "restored": {"id": "i1", "group": "g1", "recipe": RECIPE},
+        },
+        "b1": {"decision": {"action": "keep", "reason": "it answers"}},
     }
-    done["b1"] = dict(nothing, do={"action": "keep", "reason": "it answers"})
-    assert rollout.text(PLAN, done, "rollback").splitlines()[:6] == [
+    assert rollout.text(PLAN, states, "rollback").splitlines()[:6] == [
         "replica r1  a1, a2",
         "  rollback restarted: changed: created on a1",
-        "  now      m v1, fp8, scenarios none; generation i1 of group g1",
+        "  now      m v1, fp8, scenarios none; revision i1 of group g1",
         "  proof    http://a1: service.models pass; service.chat pass",
         "replica r2  b1",
-        "  rollback left alone: it answers",
+        "  rollback unchanged: it answers",
     ]
 
 
@@ -70,7 +60,7 @@ FAILURES = {
         [
             "replica r2 did not take the new plan.",
             "why       b1: the container died (exit code 1). (task: start | Wait)",
-            "rolled back to what ran before, and it answers again",
+            "rolled back to the revision that ran before, and it answers again",
             "on the new plan: r1; not touched: r3",
         ],
     ),
@@ -80,7 +70,7 @@ FAILURES = {
         {"a1": {"state": "failed", "task": "T", "msg": "no"}, "a2": DONE},
         [],
         [
-            "the rollback FAILED, too: a1: no (task: T)",
+            "the rollback FAILED as well: a1: no (task: T)",
             "run rollback.yml",
             "on the new plan: none; not touched: r2, r3",
         ],
@@ -92,7 +82,7 @@ FAILURES = {
         ["a2"],
         [
             "lost      a2 cannot be reached",
-            "files of a1 are those of before, and were not started without a2",
+            "files of a1 are restored, and were not started without a2",
             "bring a2 back",
         ],
     ),

@@ -7,7 +7,6 @@ import json
 import os
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.generations import nothing_to_do
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import engine, files, layout
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
@@ -180,12 +179,3 @@ def test_it_is_watched_as_wanted(node, docker, monkeypatch, tmp_path):
 def test_a_service_without_tokens_is_something_to_do(node, docker):
     found, asked = look(node, docker, lambda path, body: (200, {"data": [{"id": "m"}]}))
     assert not found["settled"] and found["differs"].startswith("service.chat: ") and len(asked) == 2
-
-
-def test_a_replica_is_left_alone_as_a_whole():
-    good = {"settled": True, "group": "g1"}
-    told = {"n1": {"__vllm_service_settled": good}, "n2": {"__vllm_service_settled": good}}
-    assert nothing_to_do(["n1", "n2"], told)
-    for other in (dict(good, group="g2"), {"settled": False, "group": None}, {"skipped": True}, {"unreachable": True}):
-        assert not nothing_to_do(["n1", "n2"], dict(told, n2={"__vllm_service_settled": other}))
-    assert not nothing_to_do(["n1", "n2", "n3"], told)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import known_inputs
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inventory import PLAYBOOK_INPUTS
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import known_inputs
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inventory import OUTPUTS, PLAYBOOK_INPUTS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROLES = {path.name: path for path in sorted((ROOT / "roles").iterdir()) if path.is_dir()}
@@ -102,7 +102,27 @@ def test_every_spec_has_its_tasks(role):
 def test_only_known_inputs_are_used(path):
     text = re.sub(r"__\w+|[&*]\w+|_\w*\*", "", path.read_text(encoding="utf-8"))  # internals, anchors, prose
     names = set(INPUT.findall(text)) - set(MODULES) - set(ROLES)
-    assert names <= set(known_inputs() + PLAYBOOK_INPUTS)
+    assert names <= set(known_inputs() + PLAYBOOK_INPUTS + OUTPUTS)
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_every_output_is_set_by_the_role_or_playbook_that_it_is_named_after(name):
+    setting = re.compile(rf"(register: {name}$|^\s+{name}:)", re.M)
+    places = [path for path in YAML_FILES if "tasks" in path.parts or path.parts[-2] == "playbooks"]
+    found = {path for path in places if setting.search(path.read_text(encoding="utf-8"))}
+    assert found
+    for path in found:
+        owner = next((role for role in ROLES if role in path.parts), "vllm_" + path.stem)
+        assert name.startswith(owner + "_"), path
+
+
+def test_no_private_name_leaves_its_role():
+    for path in YAML_FILES:
+        role = next((role for role in ROLES if role in path.parts), None)
+        for name in re.findall(r"__(?:vllm|npu)_\w+", path.read_text(encoding="utf-8")):
+            owner = next((other for other in ROLES if name.startswith(f"__{other}_")), None)
+            # A playbook hands a private variable to the entry point that it imports.
+            assert owner in (role, None) or path.relative_to(ROOT).parts[0] == "playbooks", (path, name)
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -165,14 +185,14 @@ def told_spec(module, monkeypatch):
     def tell(argument_spec, **options):
         raise Told(argument_spec, options)
 
-    if (ROOT / "plugins" / "action" / (module + ".py")).is_file():
+    loaded = importlib.import_module(PACKAGE + "modules." + module)
+    if not hasattr(loaded, "main"):
         loaded = importlib.import_module(PACKAGE + "action." + module)
         monkeypatch.setattr(loaded.ActionBase, "run", lambda *_unused: {})
         action = object.__new__(loaded.ActionModule)
         action.validate_argument_spec = lambda argument_spec: tell(argument_spec=argument_spec)
         run = action.run
     else:
-        loaded = importlib.import_module(PACKAGE + "modules." + module)
         monkeypatch.setattr(loaded, "AnsibleModule", tell)
         run = loaded.main
     with pytest.raises(Told) as caught:

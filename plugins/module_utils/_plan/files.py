@@ -31,14 +31,20 @@ def releases():
 
 
 @functools.lru_cache(maxsize=None)
-def known_inputs():
-    """The names of all inputs of all roles, from their argument specs, as a tuple."""
-    return tuple(
-        name
+def role_options():
+    """All inputs of all roles: name to its entry in the argument specs."""
+    return {
+        name: option
         for path in sorted(ROLES.glob("*/meta/argument_specs.yml"))
         for entry in _read(path)["argument_specs"].values()
-        for name in entry.get("options", {})
-    )
+        for name, option in (entry.get("options") or {}).items()
+    }
+
+
+@functools.lru_cache(maxsize=None)
+def known_inputs():
+    """The names of all inputs of all roles, as a tuple."""
+    return tuple(role_options())
 
 
 def recipe_of(name):

@@ -22,40 +22,62 @@ PLAYBOOK_INPUTS = (
     "vllm_benchmark_files",
     "vllm_benchmark_compared",
 )
+# What the roles hand on, by public names; a run that imports several playbooks has them when the next one begins.
+OUTPUTS = (
+    "vllm_recipe_input",
+    "vllm_recipe_plan",
+    "vllm_recipe_process",
+    "vllm_recipe_members",
+    "npu_preflight_node",
+    "npu_preflight_peers",
+    "npu_preflight_verdicts",
+    "npu_host_tuning_settings",
+    "npu_host_tuning_result",
+    "npu_container_image_result",
+    "npu_container_state",
+    "vllm_service_state",
+    "vllm_service_revisions",
+    "vllm_service_target",
+    "vllm_status_node",
+    "vllm_status_report",
+    "vllm_diagnostics_bundle",
+    "vllm_diagnostics_archive",
+    "vllm_teardown_result",
+    "vllm_logs_node",
+)
+# Inputs whose values are never shown, not even in an error.
+SECRET_INPUTS = ("vllm_service_secrets", "npu_container_registry_login")
 _OURS = re.compile(
     r"^(vllm|npu)_(recipe|preflight|host_tuning|container|service|status|teardown|plan|diagnostics|logs|benchmark)"
 )
 _BUILT_IN = ("all", "ungrouped")
+# Tags that every run of Ansible knows.
+_EVERY_TAG = ("all", "tagged", "untagged", "always", "never")
 
 
-def nodes_of(inputs, known, recipe_of):
+def nodes_of(inputs, recipe_of):
     """The nodes of an inventory as the planner takes them, each with the data of its recipe.
 
-    :param inputs: what the role vllm_recipe collects of each node: ``{"host", "groups", "settings", "variables" (names),
-        "secrets" ({"names", "errors"})}``.
-    :param known: the names of the inputs, from the roles' argument specs.
+    :param inputs: ``[{"host", "groups", "settings", "secrets" (names)}]``, as the action vllm_inputs returns it for each node.
     :param recipe_of: a function of a name that returns the data of a recipe, or raises PlanError.
     :return: ``(nodes, errors)``; a node without a recipe is left out.
     """
     nodes = []
     errors = []
     for given in inputs:
-        secrets = given.get("secrets") or {"names": [], "errors": []}
-        found = unknown_inputs(given.get("variables") or [], known) + secrets["errors"]
         try:
             recipe = recipe_of(str(given["settings"]["name"]))
         except PlanError as error:
-            found += error.errors
-        else:
-            nodes.append(
-                {
-                    "host": given["host"],
-                    "groups": given["groups"],
-                    "settings": dict(given["settings"], recipe=recipe),
-                    "secrets": secrets["names"],
-                }
-            )
-        errors.extend(f"node {given['host']}: {text}" for text in found)
+            errors.extend(f"node {given['host']}: {text}" for text in error.errors)
+            continue
+        nodes.append(
+            {
+                "host": given["host"],
+                "groups": given["groups"],
+                "settings": dict(given["settings"], recipe=recipe),
+                "secrets": given.get("secrets") or [],
+            }
+        )
     return nodes, errors
 
 
@@ -80,7 +102,7 @@ def unknown_inputs(variables, known):
     :param known: the names of the inputs, from the roles' argument specs.
     :return: a list of sentences, one per unknown name.
     """
-    known = tuple(known) + PLAYBOOK_INPUTS
+    known = tuple(known) + PLAYBOOK_INPUTS + OUTPUTS
     found = (_unknown(str(name), known) for name in sorted(variables))
     return [sentence for sentence in found if sentence]
 
@@ -132,3 +154,17 @@ def layout_errors(groups, hardware=None):
             "into the group that says what they are; inventories/ has examples."
         )
     return errors
+
+
+def tag_errors(given, known):
+    """The tags of a run that do not exist, as a list of sentences: such a run would do nothing and report success.
+
+    :param given: the names after ``--tags`` and ``--skip-tags``.
+    :param known: the tags of the playbook; empty for one that has none.
+    """
+    wanted = f"the tags are {', '.join(known)}" if known else "this playbook has no tags; leave --tags out"
+    return [
+        f"there is no tag '{name}'; {wanted}.{nearest(name, list(known))}"
+        for name in given
+        if name not in known and name not in _EVERY_TAG
+    ]

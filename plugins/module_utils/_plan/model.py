@@ -14,8 +14,8 @@ A plan leaves the planner as plain data (:meth:`Plan.to_data`), since it passes 
     warnings: [str]
     index: {host: {service: 0, instance: 0, process: 0}}  # where the process of each host is
 
-The functions below read that data: :func:`processes`, :func:`of_host`, :func:`members`; :func:`with_processes` replaces
-some of it.
+The functions below read that data: :func:`processes`, :func:`of_host`, :func:`members`, :func:`member_hosts`;
+:func:`with_processes` replaces some of it.
 """
 
 from __future__ import annotations
@@ -178,6 +178,14 @@ def members(plan, host):
     :raises ValueError: the plan has no process on this host.
     """
     return _of_service(plan["services"][_place(plan, host)["service"]])
+
+
+def member_hosts(plan, host):
+    """The hosts of the service that *host* belongs to, in the plan's order; *host* itself is among them.
+
+    :raises ValueError: the plan has no process on this host.
+    """
+    return [process["host"] for process in members(plan, host)]
 
 
 def with_processes(plan, replaced):

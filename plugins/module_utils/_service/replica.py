@@ -1,7 +1,7 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is to be done with the containers of a replica, which live and die together."""
+"""What a replica needs as a whole: its containers start and die together. Runs on the controller."""
 
 from __future__ import annotations
 
@@ -49,3 +49,16 @@ def newer_files(member):
     started = member["container"].get("started_at")
     # A time comes as text from older Ansible.
     return bool(started and member.get("files_at") and float(member["files_at"]) > started)
+
+
+def verification_text(process, proof):
+    """What a verification showed, in a few lines.
+
+    :param proof: ``verdicts`` and ``answer`` (what the model said).
+    """
+    lines = [f"replica {process['replica']}: {process['service']['url']} serves {process['service']['model']}"]
+    for verdict in proof["verdicts"]:
+        lines.append("  {verdict:<8}{id:<20}{seen}".format(**verdict))
+    if proof.get("answer"):
+        lines.append("  answer  {!r}".format(proof["answer"][:200]))
+    return "\n".join(lines)

@@ -1,30 +1,16 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Replicas one after the other: their order, and what is to be said of them at the end. Runs on the controller."""
+"""Replicas one after the other: their order, and how each came out. Runs on the controller."""
 
 from __future__ import annotations
 
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes, with_processes
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import model
 
-# What the steps of a run register on a node. A step that failed on one node is seen by the others before the next one.
-STEPS = (
-    "__npu_host_tuning_apply",
-    "__npu_container_image",
-    "__npu_container_made",
-    "__vllm_service_old",
-    "__vllm_service_files",
-    "__vllm_service_stopped",
-    "__vllm_service_started",
-    "__vllm_service_waited",
-    "__vllm_service_proof",
-    "__vllm_service_recorded",
-    "__vllm_service_watched",
-)
-# How a message begins that only follows from another node's.
+# What a message says that only follows from another node's.
 _ECHO = ("stopped waiting, since", "earlier in this run; a replica is changed")
 _DONE = {
-    "keep": "left alone: {reason}",
+    "keep": "unchanged: {reason}",
     "wait": "waited for: {reason}",
     "start": "started: {reason}",
     "restart": "restarted: {reason}",
@@ -34,7 +20,7 @@ _DONE = {
 def replicas(plan):
     """Name of a replica to its nodes, in the plan's order."""
     result = {}
-    for node in processes(plan):
+    for node in model.processes(plan):
         result.setdefault(node["replica"], []).append(node)
     return result
 
@@ -49,50 +35,37 @@ def batches(plan):
     return [len(nodes) for nodes in replicas(plan).values()] or [1]
 
 
-def with_nodes(plan, restored):
-    """A plan in which some nodes are as they were; *restored*: host to the node's plan of then.
-
-    The replica is called what it is called now.
-    """
-    replaced = {
-        node["host"]: dict(restored[node["host"]], replica=node["replica"])
-        for node in processes(plan)
-        if restored.get(node["host"])
-    }
-    return with_processes(plan, replaced)
-
-
-def text(plan, done, verb):
+def text(plan, states, verb):
     """How each replica came out of a run.
 
-    :param done: host to ``{"do", "asked", "back"}``: what was decided for its replica, what the service answered, and the
-        generation that it went back to.
+    :param states: host to the state of its node at the end of the run, see ``vllm_step``.
+    :param verb: what the run did, such as ``upgrade``.
     """
     lines = []
     for name, nodes in replicas(plan).items():
-        first = done[nodes[0]["host"]]
-        do = first["do"] or {"action": "keep", "reason": "nothing was decided"}
-        lines.append("replica {0}  {1}".format(name, ", ".join(node["host"] for node in nodes)))
-        lines.append("  {0:<9}{1}".format(verb, _DONE[do["action"]].format(reason=do["reason"])))
-        if first["back"]:
-            lines.append("  {0:<9}{1}".format("now", generation(first["back"])))
-        lines.extend(_answers(nodes, done))
+        first = states.get(nodes[0]["host"]) or {}
+        decision = first.get("decision") or {"action": "keep", "reason": "nothing was decided"}
+        lines.append("replica {}  {}".format(name, ", ".join(node["host"] for node in nodes)))
+        lines.append(f"  {verb:<9}{_DONE[decision['action']].format(**decision)}")
+        if first.get("restored"):
+            lines.append(f"  {'now':<9}{revision(first['restored'])}")
+        lines.append(f"  {'proof':<9}{_proof(nodes, states)}")
     return "\n".join(lines)
 
 
-def _answers(nodes, done):
+def _proof(nodes, states):
     for node in nodes:
-        verdicts = done[node["host"]]["asked"].get("verdicts")
+        verdicts = (states.get(node["host"]) or {}).get("verdicts")
         if verdicts:
-            said = "; ".join("{0} {1}".format(verdict["id"], verdict["verdict"]) for verdict in verdicts)
-            return ["  {0:<9}{1}: {2}".format("proof", node["service"]["url"], said)]
-    return ["  {0:<9}{1}".format("proof", "none (check mode)")]
+            said = "; ".join("{id} {verdict}".format(**verdict) for verdict in verdicts)
+            return f"{node['service']['url']}: {said}"
+    return "none (check mode)"
 
 
-def generation(told):
-    """A generation in a few words."""
+def revision(told):
+    """A revision in a few words."""
     recipe = told["recipe"]
-    return "{name} {release}, {checkpoint}, scenarios {0}; generation {1} of group {2}".format(
+    return "{name} {release}, {checkpoint}, scenarios {0}; revision {1} of group {2}".format(
         ", ".join(recipe["scenarios"]) or "none",
         told["id"],
         told["group"],
@@ -112,7 +85,7 @@ def cause(failed):
 
 
 def failure(plan, replica, failed, back, gone):
-    """What is to be said of a replica that did not take the new plan.
+    """Why a replica did not take the new plan, and what became of it.
 
     :param failed: host to ``{"task", "msg"}`` of what failed, or nothing.
     :param back: host to ``{"state", "msg"}``: ``done``, ``failed``, or ``none`` where there was nothing to go back to.
@@ -130,23 +103,25 @@ def failure(plan, replica, failed, back, gone):
     if any(state.get("state") == "none" for state in states):
         told = next(state["msg"] for state in states if state.get("state") == "none")
         lines.append(f"  now       NOT rolled back: {told}")
-        lines.append("  do        mend the cause or the variables and run again; logs.yml shows the container's log")
+        lines.append("  do        fix the cause or the variables and run again; logs.yml shows the container's log")
     elif gone:
         lines.append(
-            "  now       container and files of {0} are those of before, and were not started without {1}".format(
+            "  now       container and files of {0} are restored, and were not started without {1}".format(
                 ", ".join(host for host in members if host not in gone), ", ".join(gone)
             )
             if all(state.get("state") == "done" for state in states)
             else f"  now       the rollback failed: {_first(members, back)}"
         )
-        lines.append(f"  do        bring {gone[0]} back, then run rollback.yml: it goes back to what was proven last")
-    elif states and all(state.get("state") == "done" for state in states):
-        lines.append("  now       rolled back to what ran before, and it answers again")
-        lines.append("  do        mend the cause or the variables, then run upgrade.yml again")
-    else:
-        lines.append(f"  now       the rollback FAILED, too: {_first(members, back)}")
         lines.append(
-            "  do        mend that, then run rollback.yml: it goes back to what was proven last; see also logs.yml"
+            f"  do        bring {gone[0]} back, then run rollback.yml: it goes back to the last verified revision"
+        )
+    elif states and all(state.get("state") == "done" for state in states):
+        lines.append("  now       rolled back to the revision that ran before, and it answers again")
+        lines.append("  do        fix the cause or the variables, then run upgrade.yml again")
+    else:
+        lines.append(f"  now       the rollback FAILED as well: {_first(members, back)}")
+        lines.append(
+            "  do        fix that, then run rollback.yml: it goes back to the last verified revision; see also logs.yml"
         )
     lines.append(
         "  others    on the new plan: {0}; not touched: {1}".format(
@@ -157,6 +132,7 @@ def failure(plan, replica, failed, back, gone):
 
 
 def _first(members, back):
-    return cause(
-        {host: back.get(host) if (back.get(host) or {}).get("state") == "failed" else None for host in members}
-    ) or ("not all nodes came to its end")
+    return (
+        cause({host: back.get(host) if (back.get(host) or {}).get("state") == "failed" else None for host in members})
+        or "not all nodes came to its end"
+    )

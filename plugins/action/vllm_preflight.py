@@ -1,0 +1,72 @@
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Evaluate the preflight checks over the facts of all nodes, show and write the verdicts, and fail where they say so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.release import __version__ as ansible_core
+from ansible_collections.ascend_ops.vllm.plugins.filter.plan import preflight, saved_facts, slow_connections
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import report
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._screen import show
+
+
+class ActionModule(ActionBase):
+    """The action of ``ascend_ops.vllm.vllm_preflight``."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        unused, given = self.validate_argument_spec(
+            argument_spec={
+                "processes": {"type": "list", "elements": "dict", "required": True},
+                "facts": {"type": "dict", "required": True},
+                "connections": {"type": "dict", "default": {}},
+                "pipelining": {"type": "bool", "default": True},
+                "min_driver": {"type": "str", "default": ""},
+                "fail_on": {"type": "list", "elements": "str", "default": ["fail"]},
+                "ignore": {"type": "list", "elements": "str", "default": []},
+                "show_passed": {"type": "bool", "default": False},
+                "report": {"type": "str", "default": ""},
+                "save_facts": {"type": "str", "default": ""},
+                "facts_dir": {"type": "str", "default": ""},
+            }
+        )
+        hosts = [process["host"] for process in given["processes"]]
+        facts = given["facts"]
+        if given["facts_dir"]:
+            facts = {host: saved_facts(given["facts_dir"], host) for host in hosts}
+        if given["save_facts"]:
+            folder = Path(given["save_facts"]).expanduser()
+            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            for host in hosts:
+                self._write(folder / f"{host}.json", json.dumps(facts[host], indent=4, sort_keys=True) + "\n")
+        reports = preflight(given["processes"], facts, given["min_driver"], ansible_core)
+        show(result, report.text(reports, given["show_passed"]))
+        slow = "" if given["facts_dir"] else slow_connections(given["connections"], given["pipelining"])
+        if slow:
+            show(result, slow)
+        if given["report"]:
+            path = Path(given["report"]).expanduser()
+            as_xml = path.suffix == ".xml"
+            self._write(path, report.junit(reports) if as_xml else json.dumps(reports, indent=4, sort_keys=True) + "\n")
+        stopping = report.stopping(reports, given["fail_on"], given["ignore"])
+        if stopping:
+            return dict(result, changed=False, failed=True, msg="\n".join(stopping), reports=reports)
+        return dict(result, changed=False, reports=reports)
+
+    @staticmethod
+    def _write(path, text):
+        try:
+            path.write_text(text, encoding="utf-8")
+            path.chmod(0o644)
+        except OSError as error:
+            raise AnsibleActionFail(f"cannot write {path} on this machine: {error.strerror}.") from error

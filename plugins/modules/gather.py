@@ -1,0 +1,48 @@
+#!/usr/bin/python
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: gather
+short_description: Run a read-only module of this collection, and report a node that cannot be reached as a result
+version_added: 0.2.0
+description:
+  - Runs a module that only reads, in check mode as well. A node that cannot be reached, or on which the module fails, does not leave the play: its result has the reason in RV(error).
+  - Internal to the roles of this collection; it may change without notice.
+options:
+  module:
+    description: Name of the module, without the collection's.
+    type: str
+    required: true
+  arguments:
+    description: Its options.
+    type: dict
+    default: {}
+author:
+  - ascend_ops.vllm contributors (@ascend-ops)
+attributes:
+  check_mode:
+    description: Changes nothing in either mode.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Gather the NPUs of each node
+  ascend_ops.vllm.gather:
+    module: npu_info
+"""
+
+RETURN = r"""
+error:
+  description: Why the node could not be asked; empty where it answered. The results of the module stand beside it.
+  returned: always
+  type: str
+"""
+
+# The work is done by the action plugin of the same name.

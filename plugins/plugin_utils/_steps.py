@@ -1,0 +1,483 @@
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The steps that a node takes together with the other members of its replica, in the order of a run.
+
+A step gets the state of its node and the results of all members, runs a module on the node, and returns the state for
+the next step. This is the only place where that state is written:
+
+``host``, ``process`` (the plan that is applied), ``restored`` (the revision that it comes from, or None), ``container``
+(its state, or None), ``changed`` (what was changed on the node, as words), ``files_at`` (when the newest file of the
+service was written, seconds since the epoch), ``digest`` (of these files), ``ready`` (whether the running service
+answered), ``decision`` (``{"action", "reason"}``), ``verdicts`` and ``answer`` (of the verification), ``revision`` (the id
+that was recorded).
+"""
+
+from __future__ import annotations
+
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import layout
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import replica
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import revisions, supervision
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._screen import show
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._wait import Wait
+
+
+class Failed(Exception):
+    """A step did not succeed; ``result`` is the task's result."""
+
+    def __init__(self, result):
+        super().__init__(result.get("msg", ""))
+        self.result = dict(result, failed=True)
+
+
+class Step:
+    """One step on one node.
+
+    :param action: the action plugin, which runs modules on the node.
+    :param task_vars: the task's variables.
+    :param state: the node's state so far.
+    :param members: ``{"hosts", "absent", "results"}``: the members of the replica, those of them that left the play, and
+        per member (in the order of *hosts*) the result of its last step, or several.
+    :param settings: the inputs that the step needs.
+    """
+
+    # Whether the step changes or starts something, which a replica does as a whole or not at all.
+    together = True
+
+    def __init__(self, action, task_vars, state, members, settings):
+        self.action, self.task_vars, self.members, self.settings = action, task_vars, members, settings
+        self.state = dict(state)
+        self.host = task_vars["inventory_hostname"]
+        self.check_mode = action._task.check_mode
+        self.result = {"changed": False}
+
+    # -- what all steps share ---------------------------------------------------------------------------------------
+
+    def run(self):
+        """Take the step; return the task's result with the new ``state``. Raises Failed."""
+        if self.together:
+            self.assert_members()
+        if self.skip():
+            self.result["skipped"] = True
+        else:
+            self.take()
+        return dict(self.result, state=self.state)
+
+    def skip(self):
+        """Whether there is nothing to do for this step."""
+        return False
+
+    def take(self):
+        """Do it: run modules, update ``state`` and ``result``."""
+        raise NotImplementedError
+
+    def module(self, module, **arguments):
+        """Run a module of this collection on the node; return its result. Raises Failed."""
+        told = self.action._execute_module(f"ascend_ops.vllm.{module}", module_args=arguments, task_vars=self.task_vars)
+        if told.get("failed") or told.get("unreachable"):
+            raise Failed(told)
+        self.result["changed"] = self.result["changed"] or bool(told.get("changed"))
+        if told.get("diff"):
+            self.result["diff"] = told["diff"]
+        return told
+
+    def assert_members(self):
+        """Refuse to go on with a part of a replica: a play with a rescue goes on with nodes that failed."""
+        lost = set(self.members.get("absent") or [])
+        for host, results in zip(self.members["hosts"], self.members["results"]):
+            for told in results if isinstance(results, (list, tuple)) else [results]:
+                if told.get("failed") or told.get("unreachable"):
+                    lost.add(host)
+        if lost:
+            names = ", ".join(host for host in self.members["hosts"] if host in lost)
+            raise Failed(
+                {
+                    "msg": f"{self.host}: replica {self.process['replica']} lost {names} earlier in this run; a replica is "
+                    "changed and started as a whole. Fix what was reported for it, and run again."
+                }
+            )
+
+    @property
+    def process(self):
+        return self.state["process"]
+
+    @property
+    def container(self):
+        """The spec of the container."""
+        return self.process["container"]
+
+    @property
+    def serves(self):
+        """Whether this node serves the API."""
+        return self.process["role"] != "secondary"
+
+    @property
+    def action_decided(self):
+        return (self.state.get("decision") or {}).get("action")
+
+    def states(self):
+        """The states of all members, this node's own included."""
+        return [result["state"] for result in self.members["results"]]
+
+    def api(self):
+        """Whom a probe asks and with what key: nobody on a node that serves no API.
+
+        The key of a restored revision may be another one than the inventory's: it is read on the node.
+        """
+        if not self.serves:
+            return {}
+        service = self.process["service"]
+        restored = self.state.get("restored")
+        return {
+            "url": service["url"],
+            "model": service["model"],
+            "ca_file": service.get("ca_file") or "",
+            "api_key": "" if restored else self.settings.get("api_key") or "",
+            "key_of": self.container["name"] if restored else "",
+        }
+
+    def supervision(self, processes):
+        """The settings of the supervisor on this node; *processes*: of all members."""
+        return supervision.settings_for(processes, self.host, self.settings["supervision"])
+
+    def checks(self):
+        """What a verification asks for."""
+        return ["models", "chat"] + (["tool_call"] if self.process["service"]["tool_calls"] else [])
+
+
+# -- container and files ----------------------------------------------------------------------------------------------
+
+
+class EnsureContainer(Step):
+    """Ensure the container of the plan exists. Creates, never starts."""
+
+    def take(self):
+        told = self.module(
+            "vllm_container",
+            spec=self.container,
+            stop_timeout=self.settings["stop_timeout"],
+            adopt=self.settings.get("adopt", False),
+            engine=self.settings["engine"],
+        )
+        self.state.update(container=told["container"], changed=list(told["actions"]))
+
+
+class EnsureFiles(Step):
+    """Ensure launch script, environment and secrets are as planned."""
+
+    def take(self):
+        tls = self.process.get("tls")
+        told = self.module(
+            "vllm_files",
+            path=layout.service_directory(self.container),
+            files=render.node_files(self.process, self.settings["interface"]),
+            secrets=self.settings["secrets"],
+            watch=[tls["certificate"]] if tls else [],
+        )
+        self.state.update(
+            changed=self.state["changed"] + told["written"], files_at=told["mtime"], digest=told["digest"]
+        )
+
+
+class FindContainer(Step):
+    """For start and restart: find the container that a deploy made; nothing is rendered anew."""
+
+    together = False
+
+    def take(self):
+        told = self.module(
+            "vllm_probe",
+            name=self.container["name"],
+            checks=["models", "chat"],
+            ports=self.process["ports"],
+            request_timeout=self.settings["request_timeout"],
+            engine=self.settings["engine"],
+            **self.api(),
+        )
+        if told["container"] is None:
+            raise Failed(
+                {
+                    "msg": f"{self.host}: there is no container {self.container['name']} to start; run "
+                    f"deploy_{self.process['hardware']}.yml first."
+                }
+            )
+        if told["taken"]:
+            raise Failed({"msg": self.taken(told["taken"])})
+        ready = self.serves and told["state"] == "ready"
+        self.state.update(container=told["container"], changed=[], ready=ready)
+
+    def taken(self, listeners):
+        """The sentence on ports that something else listens on."""
+        seen = ", ".join(
+            f"{item['port']} by "
+            + (f"pid {item['pid']} ({item['name']})" if item["pid"] else "a process that is not visible")
+            for item in listeners
+        )
+        return (
+            f"{self.host}: ports of the service are taken: {seen}; wanted them free. Stop that process ('ss -ltnp' on the node "
+            "shows it), or deploy with other ports in vllm_recipe_args. Nothing was started."
+        )
+
+
+# -- revisions --------------------------------------------------------------------------------------------------------
+
+
+class SelectRevision(Step):
+    """Select the revision that all members of the replica go back to."""
+
+    together = False
+
+    def take(self):
+        found = {
+            host: told if "live" in told else {} for host, told in zip(self.members["hosts"], self.members["results"])
+        }
+        target = revisions.way_back(found, self.settings.get("last", False))
+        self.result["target"] = target
+        if target["errors"] and self.settings.get("required", True):
+            name = self.process["replica"]
+            raise Failed({"msg": f"replica {name}: " + "\n".join(target["errors"]) + " Nothing was changed."})
+
+
+class LoadRevision(Step):
+    """Read the plan of the revision that is restored; the task runs in check mode, so that files stay as they are."""
+
+    together = False
+
+    def take(self):
+        target = self.settings["target"]
+        if target["errors"]:
+            raise Failed({"msg": "\n".join(target["errors"])})
+        told = self.module(
+            "vllm_generation",
+            name=self.container["name"],
+            state="restored",
+            generation=target["ids"][self.host],
+            engine=self.settings["engine"],
+        )
+        self.result = {"changed": False}
+        # The replica is called what it is called now.
+        process = dict(told["node"], replica=self.process["replica"])
+        self.state = {"host": self.host, "process": process, "restored": told["generation"]}
+
+
+class RestoreFiles(Step):
+    """Put the files of the revision back in place."""
+
+    def take(self):
+        told = self.module(
+            "vllm_generation",
+            name=self.container["name"],
+            state="restored",
+            generation=self.state["restored"]["id"],
+            engine=self.settings["engine"],
+        )
+        self.state.update(changed=self.state["changed"] + told["written"], files_at=told["mtime"])
+
+
+class RecordRevision(Step):
+    """Record what was verified, to go back to. Nothing to record where the files are not this run's."""
+
+    def skip(self):
+        return "files_at" not in self.state or (self.check_mode and self.action_decided != "keep")
+
+    def take(self):
+        restored = self.state.get("restored")
+        told = self.module(
+            "vllm_generation",
+            name=self.container["name"],
+            generation=restored["id"] if restored else "",
+            node=self.process,
+            group="" if restored else self.group(),
+            hosts=self.members["hosts"],
+            engine=self.settings["engine"],
+        )
+        self.state["revision"] = told["id"]
+
+    def group(self):
+        return revisions.group_of(
+            [
+                {
+                    "host": state["host"],
+                    "node": state["process"],
+                    "files": state["digest"],
+                    "image_id": (state["container"] or {}).get("image_id"),
+                }
+                for state in self.states()
+            ]
+        )
+
+
+# -- the service ------------------------------------------------------------------------------------------------------
+
+
+class Probe(Step):
+    """Ask the service for tokens, where it runs and nothing of it was changed."""
+
+    together = False
+
+    def skip(self):
+        running = (self.state["container"] or {}).get("running")
+        return not (self.serves and running and not self.state["changed"])
+
+    def take(self):
+        told = self.module(
+            "vllm_probe",
+            checks=["models", "chat"],
+            request_timeout=self.settings["request_timeout"],
+            **self.api(),
+        )
+        self.state["ready"] = told["state"] == "ready"
+
+
+class Decide(Step):
+    """Decide what the replica needs as a whole, and say it."""
+
+    def take(self):
+        restart = self.settings.get("restart", False)
+        members = [dict(state, ready=bool(state.get("ready"))) for state in self.states()]
+        decision = replica.group_action(members, self.settings["ready_timeout"])
+        if restart:
+            decision = {"action": "restart", "reason": "asked for"}
+        self.state["decision"] = decision
+        if self.host == self.members["hosts"][0]:
+            show(self.result, "replica {0}: {action} ({reason})".format(self.process["replica"], **decision))
+
+
+class Stop(Step):
+    """Stop the container, where the replica cannot go on as it is."""
+
+    def skip(self):
+        return self.action_decided not in (None, "restart")
+
+    def take(self):
+        told = self.module(
+            "vllm_container",
+            spec=self.container,
+            state="stopped",
+            stop_timeout=self.settings["stop_timeout"],
+            engine=self.settings["engine"],
+        )
+        self.state["container"] = told["container"]
+
+
+class Start(Step):
+    """Start the container."""
+
+    def skip(self):
+        return self.action_decided == "keep"
+
+    def take(self):
+        told = self.module("vllm_container", spec=self.container, state="started", engine=self.settings["engine"])
+        self.state["container"] = told["container"]
+
+
+class WaitForTokens(Step):
+    """Wait for the first tokens, on all members at once."""
+
+    def skip(self):
+        return self.action_decided == "keep" or self.check_mode
+
+    def take(self):
+        wait = Wait(self.action, self.task_vars, self.process, self.state["container"], self.settings, self.api())
+        told = wait.run()
+        if told.get("failed") or told.get("unreachable"):
+            raise Failed(told)
+        self.state["ready"] = self.serves
+        self.state["waited"] = told.get("waited")
+
+
+class Verify(Step):
+    """Verify that the service answers, and show what it said."""
+
+    together = False
+
+    def skip(self):
+        return not self.serves or (self.check_mode and self.action_decided not in (None, "keep"))
+
+    def take(self):
+        told = self.module(
+            "vllm_probe", checks=self.checks(), request_timeout=self.settings["request_timeout"], **self.api()
+        )
+        self.state.update(verdicts=told["verdicts"], answer=told["answer"])
+        show(self.result, replica.verification_text(self.process, told))
+        if told["state"] != "ready":
+            bad = told["verdicts"][-1]
+            text = "{0}: {id} failed: seen {seen}; wanted {wanted}. {remedy}".format(self.host, **bad)
+            raise Failed({"msg": text})
+
+
+class Supervise(Step):
+    """Ensure the service is supervised, or is not where that is turned off."""
+
+    def take(self):
+        self.module(
+            "vllm_supervision",
+            name=self.container["name"],
+            state="started" if self.settings["supervised"] else "held",
+            settings=self.supervision([state["process"] for state in self.states()]),
+        )
+
+
+class Compare(Step):
+    """Find out whether a deploy has anything to do on the node; ask the service for tokens on the way."""
+
+    together = False
+
+    def take(self):
+        told = self.module(
+            "vllm_settled",
+            node=self.process,
+            interface=self.settings["interface"],
+            tuning=self.settings["tuning"],
+            secrets=self.settings["secrets"],
+            supervision=self.supervision(self.settings["processes"]) if self.settings["supervised"] else {},
+            hosts=self.members["hosts"],
+            checks=self.checks(),
+            api_key=self.settings.get("api_key") or "",
+            request_timeout=self.settings["request_timeout"],
+            engine=self.settings["engine"],
+        )
+        self.state.update({key: told[key] for key in ("settled", "differs", "group", "verdicts", "answer")})
+        if told["differs"]:
+            show(self.result, f"{self.host}: {told['differs']}")
+
+
+class AssertMembers(Step):
+    """Assert that no member of the replica failed."""
+
+    def take(self):
+        """Nothing more: each step that is taken together begins with this."""
+
+
+class ShowAnswer(Step):
+    """Show what a replica answered that was left alone."""
+
+    together = False
+
+    def skip(self):
+        return not self.serves
+
+    def take(self):
+        show(self.result, replica.verification_text(self.process, self.state))
+
+
+STEPS = {
+    "container": EnsureContainer,
+    "files": EnsureFiles,
+    "find": FindContainer,
+    "select_revision": SelectRevision,
+    "load_revision": LoadRevision,
+    "restore_files": RestoreFiles,
+    "record_revision": RecordRevision,
+    "probe": Probe,
+    "decide": Decide,
+    "stop": Stop,
+    "start": Start,
+    "wait": WaitForTokens,
+    "verify": Verify,
+    "supervise": Supervise,
+    "compare": Compare,
+    "show_answer": ShowAnswer,
+    "assert_members": AssertMembers,
+}
