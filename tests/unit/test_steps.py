@@ -14,6 +14,7 @@ SETTINGS = {
     "ready_timeout": 99,
     "secrets": {},
     "api_key": "k",
+    "restart": False,
 }
 
 
