@@ -14,6 +14,7 @@ SETTINGS = {
     "ready_timeout": 99,
     "secrets": {},
     "api_key": "k",
+    "restart": False,
 }
 
 
@@ -116,7 +117,13 @@ def test_a_key_of_the_inventory_is_sent_but_that_of_a_restored_revision_is_read_
 DECISIONS = {
     "keep": ({"ready": True}, {}, {}, "keep"),
     "another member changed": ({"ready": True}, {"changed": ["launch.sh"]}, {}, "restart"),
-    "a restart is asked for": ({"ready": True}, {}, {"restart": True}, "restart"),
+    "a restart is asked for": ({"ready": True, "restart": True}, {"restart": True}, {}, "restart"),
+    "a restart of what does not run": (
+        {"container": None, "restart": True},
+        {"container": None, "restart": True},
+        {},
+        "start",
+    ),
     "nothing runs": ({"container": None}, {"container": None}, {}, "start"),
 }
 
@@ -174,6 +181,14 @@ def test_a_service_that_does_not_answer_is_named_with_the_way_out():
     with pytest.raises(Failed) as caught:
         take("verify", member(), answers={"vllm_probe": {"state": "waiting", "verdicts": [bad], "answer": ""}})
     assert str(caught.value) == "n1: service.chat failed: seen HTTP 500; wanted tokens. Read the log."
+
+
+def test_a_restart_does_not_ask_a_service_that_may_hang():
+    answers = {"vllm_probe": {"state": "ready", "container": CONTAINER, "taken": []}}
+    result, ran = take("find", member(), answers=answers, settings={"restart": True})
+    assert "url" not in ran[0][1] and result["state"]["ready"] is False
+    own = {"state": result["state"]}
+    assert take("probe", own)[0]["skipped"]
 
 
 def test_a_container_that_is_not_there_cannot_be_started():
