@@ -14,8 +14,7 @@ A plan leaves the planner as plain data (:meth:`Plan.to_data`), since it passes 
     warnings: [str]
     index: {host: {service: 0, instance: 0, process: 0}}  # where the process of each host is
 
-The functions below read that data: :func:`processes`, :func:`of_host`, :func:`members`, :func:`member_hosts`;
-:func:`with_processes` replaces some of it.
+The functions below read that data: :func:`processes`, :func:`of_host`, :func:`members`, :func:`member_hosts`.
 """
 
 from __future__ import annotations
@@ -186,24 +185,6 @@ def member_hosts(plan, host):
     :raises ValueError: the plan has no process on this host.
     """
     return [process["host"] for process in members(plan, host)]
-
-
-def with_processes(plan, replaced):
-    """The plan with other processes on some hosts; *replaced* maps a host to its process. The given plan stays as it is."""
-    services = [
-        dict(
-            service,
-            instances=[
-                dict(
-                    instance,
-                    processes=[replaced.get(process["host"], process) for process in instance["processes"]],
-                )
-                for instance in service["instances"]
-            ],
-        )
-        for service in plan["services"]
-    ]
-    return dict(plan, services=services)
 
 
 def _of_service(service):
