@@ -10,6 +10,8 @@ import yaml
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import known_inputs
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inventory import OUTPUTS, PLAYBOOK_INPUTS
 
+from tools.roles_doc import outputs
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROLES = {path.name: path for path in sorted((ROOT / "roles").iterdir()) if path.is_dir()}
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
@@ -103,6 +105,11 @@ def test_only_known_inputs_are_used(path):
     text = re.sub(r"__\w+|[&*]\w+|_\w*\*", "", path.read_text(encoding="utf-8"))  # internals, anchors, prose
     names = set(INPUT.findall(text)) - set(MODULES) - set(ROLES)
     assert names <= set(known_inputs() + PLAYBOOK_INPUTS + OUTPUTS)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_specs_describe_the_outputs_of_a_role(role):
+    assert sorted(outputs(role)) == sorted(name for name in OUTPUTS if name.startswith(role + "_"))
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
