@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import re
 from pathlib import Path
 
@@ -146,11 +147,33 @@ def test_every_input_is_used_by_its_role(role):
             assert re.search(r"\b" + name + r"\b", text), name
 
 
+def filters():
+    """Name to function of all filters."""
+    known = {}
+    for path in (ROOT / "plugins" / "filter").glob("*.py"):
+        known.update(importlib.import_module(PACKAGE + "filter." + path.stem).FilterModule().filters())
+    return known
+
+
+def test_every_filter_is_documented_and_every_documented_filter_is_there():
+    assert {path.stem for path in (ROOT / "plugins" / "filter").glob("*.yml")} == set(filters())
+
+
+@pytest.mark.parametrize("name", sorted(filters()))
+def test_documented_arguments_of_a_filter_equal_those_of_its_function(name):
+    described = load(ROOT / "plugins" / "filter" / (name + ".yml"))["DOCUMENTATION"]
+    taken = list(inspect.signature(filters()[name]).parameters.values())[1:]
+    assert described["name"] == name
+    positional = [item.strip() for item in described.get("positional", "").split(",") if item.strip()]
+    assert positional == [parameter.name for parameter in taken]
+    assert list(described["options"]) == ["_input", *positional]
+    for parameter in taken:
+        assert described["options"][parameter.name].get("required", False) == (parameter.default is parameter.empty)
+
+
 def test_every_filter_in_use_is_there():
     used = {name for path in YAML_FILES for name in re.findall(r"\|\s*ascend_ops\.vllm\.(\w+)", path.read_text())}
-    known = set()
-    for path in (ROOT / "plugins" / "filter").glob("*.py"):
-        known |= set(importlib.import_module(PACKAGE + "filter." + path.stem).FilterModule().filters())
+    known = set(filters())
     assert used and used <= known
 
 
