@@ -11,7 +11,7 @@ import json
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.layout import SERVICE_DIR
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.run import run
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import supervise  # noqa: F401  shipped with this
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import supervise  # noqa: F401  # pylint: disable=unused-import  # shipped with this
 
 CODE_DIR = "/usr/local/lib/ascend-vllm"
 UNIT_DIR = "/etc/systemd/system"
