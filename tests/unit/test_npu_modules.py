@@ -192,7 +192,7 @@ def test_check_of_a_node_where_the_service_runs(results):
 def test_check_can_fail_on_unknown(results):
     result = results["check_unknown"]
     assert (result["failed"], result["ok"]) == (True, False)
-    assert "npu.driver unknown: seen driver version not told" in result["msg"]
+    assert "npu.driver unknown: seen driver version not reported" in result["msg"]
 
 
 def test_check_of_a_node_without_a_driver_still_gives_all_verdicts(results):
