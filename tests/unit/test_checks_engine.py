@@ -84,7 +84,13 @@ BROKEN = [
         "0.1 GB free in /var/lib/docker",
         "docker system df",
     ),
-    (absent(None, 20 * GB), "engine.storage", "fail", "20.0 GB free in /var/lib/docker (overlay2); required 30", "prune"),
+    (
+        absent(None, 20 * GB),
+        "engine.storage",
+        "fail",
+        "20.0 GB free in /var/lib/docker (overlay2); required 30",
+        "prune",
+    ),
     (
         absent(True, 30 * GB, 16 * GB),
         "engine.storage",

@@ -8,7 +8,8 @@ import healthy as told
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import node as checks_node
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.smi import explain_failure, parse_info
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.failures import explain_failure
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.smi import parse_info
 from test_plan import a2, a3
 
 FIXTURES = Path(__file__).parent / "fixtures" / "npu-smi"

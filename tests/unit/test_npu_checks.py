@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.checks import evaluate_npu, parse_driver_version
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.smi import explain_failure, parse_info
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.failures import explain_failure
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.smi import parse_info
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
