@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import (
     Engine,
     EngineError,
@@ -19,6 +18,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine imp
     explain,
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_plan import a3
 
 HERE = Path(__file__).parent

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import (
     Engine,
     mounts_here,
@@ -24,6 +23,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.report impo
     size,
     text,
 )
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_engine_modules import Docker
 from test_plan import a2, a3
 
