@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vllm_generation
 short_description: Keep what a node served with when it was proven, and go back to it
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - A generation is what a node serves with, its plan, its files with the secrets among them, and its image, kept in
     C(/var/lib/ascend-vllm/NAME/generations) for root alone. The current one and the one before are kept.

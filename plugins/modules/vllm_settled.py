@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vllm_settled
 short_description: Find out whether there is anything for a deploy to do on a node
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Compares the host's tuning, the container, the files of the service, what was proven last and the watching with what a
     deploy would make, and asks the service for tokens, all in one call. Changes nothing.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vllm_status
 short_description: Tell how the service of a node is, and what of it is not as planned
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Reads in one call the container, its image, the service's files, what was deployed, the supervisor and the host's
     tuning, compares each with the node's plan, and on the node that serves the API asks the model for tokens.

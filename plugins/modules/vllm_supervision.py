@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vllm_supervision
 short_description: Have the service of a node watched, and brought back with its group
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Lays a systemd timer on the node that looks at the service every few seconds. On the node that serves the API it asks
     for a token; on a secondary it looks at the connections to the primary. It restarts the container when the service

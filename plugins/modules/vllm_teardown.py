@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vllm_teardown
 short_description: Take the service of a node away, and say what is left
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Stops and removes the container of a plan, removes the service's files, the records of its deploys and, when asked to,
     its images, in one round trip.
