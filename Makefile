@@ -31,12 +31,14 @@ test: lint unit tuning a3 a2 versions
 lint: dev-tools
 	ruff check .
 	ruff format --check .
+	PYTHONPATH=$(ANSIBLE_COLLECTIONS_PATH) lint-imports --no-cache --no-logo
+	vermin --target=3.7- --violations --no-tips -q -vvv $$(python tools/shipped.py)
 	yamllint --strict .
 	ansible-lint
 	antsibull-changelog lint
 
 unit: dev-tools
-	pytest -q tests/unit
+	pytest -q -n 2 --dist worksteal tests/unit
 
 tuning: dev-tools
 	molecule test --scenario-name tuning

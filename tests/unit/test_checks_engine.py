@@ -15,13 +15,14 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.engine impo
     info,
     numbers,
 )
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from healthy import EMPTY, GB, catalogue, check_judge, own_facts, put, whole
 from hypothesis import given
 from hypothesis import strategies as st
 from test_plan import a2, a3
 
-NODES = plan(a2())["nodes"]
-A3 = plan(a3())["nodes"][0]
+NODES = processes(plan(a2()))
+A3 = processes(plan(a3()))[0]
 HERE = Path(__file__).parent
 
 

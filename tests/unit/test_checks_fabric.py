@@ -12,13 +12,14 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import run
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.verdict import WORDS
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import fabric as facts_fabric
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu import chips as npu_chips
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_plan import a2, a3
 
 FIXTURES = Path(__file__).parent / "fixtures" / "hccn"
-A2 = plan(a2())["nodes"]
-SINGLE = plan(a3())["nodes"]
+A2 = processes(plan(a2()))
+SINGLE = processes(plan(a3()))
 NODE_IDS = ["fabric.tool", "fabric.link", "fabric.net_health", "fabric.optics"]
 REPLICA_IDS = ["fabric.tls", "fabric.switch", "fabric.addresses", "fabric.superpod", "fabric.ping"]
 

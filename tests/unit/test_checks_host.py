@@ -20,14 +20,15 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.host import
     parse_limits,
     stale,
 )
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from healthy import EMPTY, catalogue, check_judge, put, whole
 from hypothesis import given
 from hypothesis import strategies as st
 from test_plan import a2, a3
 
-NODES = plan(a2())["nodes"]
+NODES = processes(plan(a2()))
 N = NODES[0]
-A3 = plan(a3())["nodes"][0]
+A3 = processes(plan(a3()))[0]
 GIB = 1 << 30
 OWN, OTHER = "a" * 64, "b" * 64
 

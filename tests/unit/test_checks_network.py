@@ -12,13 +12,14 @@ from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import network as checks_network
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.verdict import WORDS
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import network as facts_network
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from certificates import Pki
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_plan import a2, a3
 
-A2 = plan(a2())["nodes"]
-SINGLE = plan(a3())["nodes"]
+A2 = processes(plan(a2()))
+SINGLE = processes(plan(a3()))
 NODE_IDS = ["network.interface_up", "network.hostname", "network.firewall", "port.ephemeral", "tls.certificate"]
 REPLICA_IDS = ["network.subnet", "network.mtu", "network.clock", "network.reach"]
 
@@ -471,7 +472,7 @@ def with_tls(pems, ca=""):
     given = {"certificate": pems[0], "key": pems[1]}
     if ca:
         given["ca"] = ca
-    node = plan(a3(tls=given))["nodes"][0]
+    node = processes(plan(a3(tls=given)))[0]
     return node, facts_network.tls(node["tls"], node["service"])
 
 
@@ -568,7 +569,7 @@ def test_a_certificate_of_which_nothing_was_told(pki):
 
 
 def test_with_https_the_clock_of_a_service_that_runs_is_not_compared():
-    nodes = plan(a2(tls={"certificate": "/c", "key": "/k"}))["nodes"]
+    nodes = processes(plan(a2(tls={"certificate": "/c", "key": "/k"})))
 
     def change(facts):
         for host in facts:

@@ -8,14 +8,15 @@ import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import node as checks_node
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.smi import explain_failure, parse_info
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from test_plan import a2, a3
 
 FIXTURES = Path(__file__).parent / "fixtures" / "npu-smi"
 A2 = parse_info((FIXTURES / "info-910B3-8npu-24.1.rc1.b030.txt").read_text())
 A3 = parse_info((FIXTURES / "info-A3-8npu16die-24.1.rc3.7-idle.txt").read_text())
 A2["process_npus"] = list(range(8))  # the recording ends before the table of processes
-NODE = plan(a2())["nodes"][0]
-SINGLE = plan(a3())["nodes"][0]
+NODE = processes(plan(a2()))[0]
+SINGLE = processes(plan(a3()))[0]
 
 
 def healthy(node, npu=A2):
@@ -171,7 +172,7 @@ def test_npu_smi_may_be_in_either_place():
 
 
 def test_chips_of_another_service_are_not_judged():
-    node = plan(a2(devices=[0, 1, 2, 3], args={"tensor-parallel-size": 4}))["nodes"][0]
+    node = processes(plan(a2(devices=[0, 1, 2, 3], args={"tensor-parallel-size": 4})))[0]
 
     def busy(*rows):
         def change(facts):
@@ -188,7 +189,7 @@ def test_chips_of_another_service_are_not_judged():
 
 
 def listens(listen, change=None):
-    return judged(change, node=plan(a3(listen=listen))["nodes"][0], npu=A3)
+    return judged(change, node=processes(plan(a3(listen=listen)))[0], npu=A3)
 
 
 @pytest.mark.parametrize("listen", ["node", "127.0.0.1", "0.0.0.0", "::"])
@@ -214,12 +215,12 @@ def test_an_ipv6_address_is_the_same_in_any_spelling():
 
 
 def test_a_secondary_listens_nowhere():
-    node = plan(a2())["nodes"][1]
+    node = processes(plan(a2()))[1]
     assert judged(node=node)["network.listen"]["verdict"] == "skipped"
 
 
 def test_a_name_is_not_looked_up():
-    node = plan(a3(args={"host": "somewhere"}))["nodes"][0]
+    node = processes(plan(a3(args={"host": "somewhere"})))[0]
     assert judged(node=node, npu=A3)["network.listen"]["verdict"] == "skipped"
 
 

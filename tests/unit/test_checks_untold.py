@@ -5,14 +5,15 @@ import copy
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import engine, host, versions, weights
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from healthy import own_facts, whole
 from hypothesis import given
 from hypothesis import strategies as st
 from test_plan import a2, a3
 
 MODULES = [engine, host, versions, weights]
-MEMBERS = plan(a2())["nodes"]
-A3 = plan(a3())["nodes"][0]
+MEMBERS = processes(plan(a2()))
+A3 = processes(plan(a3()))[0]
 POLICY = {
     "driver_min": "25.0",
     "driver_paired": "26.0.RC1",

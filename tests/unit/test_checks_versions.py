@@ -1,7 +1,7 @@
 """Verdicts on driver and firmware."""
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan, releases
+from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import versions
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.versions import (
     judge_replica,
@@ -9,12 +9,14 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.versions i
     within,
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.checks import parse_driver_version
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import releases
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from healthy import EMPTY, catalogue, check_judge, own_facts, put, whole
 from hypothesis import given
 from hypothesis import strategies as st
 from test_plan import a2, a3
 
-NODES = plan(a2())["nodes"]
+NODES = processes(plan(a2()))
 N = NODES[0]
 CANN = {"driver_min": "25.0", "driver_paired": "26.0.RC1"}
 
@@ -28,7 +30,7 @@ def driver(version):
 
 
 def test_a_healthy_node_passes_everything():
-    for node in (*NODES, plan(a3())["nodes"][0]):
+    for node in (*NODES, processes(plan(a3()))[0]):
         verdicts = judged(node=node)
         assert {check["verdict"] for check in verdicts.values()} == {"pass"}, verdicts
         assert list(verdicts) == ["npu.driver", "npu.firmware"]

@@ -21,13 +21,14 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.weights imp
     shard,
     weights,
 )
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from healthy import EMPTY, GB, catalogue, check_judge, own_facts, put, whole
 from hypothesis import given
 from hypothesis import strategies as st
 from test_plan import a2, a3
 
-NODES = plan(a2())["nodes"]
-A3 = plan(a3())["nodes"][0]
+NODES = processes(plan(a2()))
+A3 = processes(plan(a3()))[0]
 POLICY = {"architecture": "MiniMaxM2ForCausalLM"}
 PATH = NODES[0]["weights"][0]["path"]
 

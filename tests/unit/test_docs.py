@@ -71,7 +71,7 @@ def test_playbooks_and_variables_that_docs_name_exist(page):
     text = page.read_text(encoding="utf-8")
     for name in re.findall(r"playbooks/([a-z0-9_]+\.yml)", text):
         assert (ROOT / "playbooks" / name).exists(), name
-    from ansible_collections.ascend_ops.vllm.plugins.filter.plan import known_inputs
+    from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import known_inputs
     from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inventory import OUTPUTS
 
     known = set(known_inputs()) | set(OUTPUTS) | {"vllm_plan_file", "vllm_hardware", "vllm_teardown_confirm"}

@@ -18,6 +18,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine imp
     epoch,
     explain,
 )
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from test_plan import a3
 
 HERE = Path(__file__).parent
@@ -88,7 +89,7 @@ def docker(tmp_path):
 @pytest.fixture
 def spec(tmp_path):
     """A container's spec whose mounts are all in a folder of the test."""
-    made = plan(a3())["nodes"][0]["container"]
+    made = processes(plan(a3()))[0]["container"]
     (tmp_path / "models").mkdir()
     (tmp_path / "dcmi").mkdir()
     made["mounts"] = [

@@ -12,13 +12,14 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.report imp
     stopping,
     text,
 )
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from healthy import own_facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_checks_node import healthy
 from test_plan import a2, a3
 
-NODES = plan(a2())["nodes"]
+NODES = processes(plan(a2()))
 POLICY = {"min_driver": "", "driver_min": "25.0", "min_python": "3.8"}
 UNREACHABLE = "ssh: connect to host 10.0.0.11 port 22: timed out"
 
@@ -51,7 +52,7 @@ def test_a_verdict_is_whole_and_points_to_its_docs():
 
 
 def test_each_replica_has_its_report():
-    nodes = plan(a2(replica="x") + a3(replica="y"))["nodes"]
+    nodes = processes(plan(a2(replica="x") + a3(replica="y")))
     assert [(report["replica"], len(report["nodes"])) for report in reports(nodes=nodes)] == [("x", 2), ("y", 1)]
 
 
@@ -143,8 +144,8 @@ HOSTS = ["n1", "n2", "n3", "n4", "n5"]
         ({}, False, "n1, n2, n3 and 2 more"),
         ({"n2": ("", "", False)}, True, "n2"),
         ({"n2": ("", "", "no"), "n4": ("", False, "")}, True, "n2, n4"),
-        ({host: ("", "", "yes") for host in HOSTS[1:]}, False, "n1"),
-        ({host: ("local", "", "") for host in HOSTS}, False, ""),
+        (dict.fromkeys(HOSTS[1:], ("", "", "yes")), False, "n1"),
+        (dict.fromkeys(HOSTS, ("local", "", "")), False, ""),
         ({"n1": ("", True, False)}, True, ""),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import known_inputs
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import known_inputs
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inventory import OUTPUTS, PLAYBOOK_INPUTS
 
 from tools.roles_doc import outputs
