@@ -51,7 +51,6 @@ def test_installed_playbooks_run_by_name(tmp_path):
         str(tmp_path),
         ANSIBLE_COLLECTIONS_PATH=str(tmp_path),
     )
-    installed = tmp_path / "ansible_collections" / "ascend_ops" / "vllm"
     output = run(
         "ansible-playbook", "ascend_ops.vllm.deploy_a2", "-i", str(INVENTORY), ANSIBLE_COLLECTIONS_PATH=str(tmp_path)
     )
