@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: node_bundle
 short_description: Collect what a node can show to whoever looks for a fault
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Reads in one call the outputs of C(npu-smi) and C(hccn_tool), the container with its log, the engine, the
     supervisor, the service's files, journals, kernel messages, network, disks, memory, processes and kernel settings.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vllm_bench
 short_description: Measure a running service with vllm bench serve
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Runs C(vllm bench serve) in the container of the service, with the service's own environment, against the service, and
     returns what it measured. Each scenario is warmed up first, with other prompts than are measured.

@@ -45,6 +45,21 @@ def test_galaxy_says_of_a_role_what_its_argument_specs_say(role):
     assert about["description"] == tool("roles_doc").specs(role)["main"]["short_description"]
 
 
+def test_the_changelog_lists_all_modules_as_they_are_now():
+    releases = yaml.safe_load((ROOT / "changelogs" / "changelog.yaml").read_text(encoding="utf-8"))["releases"]
+    listed = {
+        item["name"]: item["description"].replace("\\", "")  # reStructuredText escapes hyphens
+        for release in releases.values()
+        for item in release.get("modules", [])
+    }
+    present = {}
+    for path in (ROOT / "plugins" / "modules").glob("*.py"):
+        (about,) = re.findall(r"^short_description: (.*)", path.read_text(encoding="utf-8"), re.M)
+        present[path.stem] = about
+    assert listed == present, "run make changelog"
+    assert yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["version"] in releases
+
+
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("roles/*/README.md")])
 
 
