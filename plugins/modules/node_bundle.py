@@ -82,7 +82,7 @@ index:
   returned: success
   type: dict
   contains:
-    container: {description: State of the container, or null., type: dict}
+    container: {description: "State of the container, or null.", type: dict}
     causes: {description: The known causes that the container's log speaks of., type: list}
     notes: {description: What else is to be known., type: list}
     entries: {description: "One entry a file: C(path), C(what), C(bytes), C(cut), C(problems); or C(missing), the reason.", type: list}

@@ -206,7 +206,7 @@ def main():
             name=dict(type="str", required=True),
             url=dict(type="str", required=True),
             model=dict(type="str", required=True),
-            tokenizer=dict(type="str", required=True),
+            tokenizer=dict(type="str", required=True, no_log=False),
             trust_remote_code=dict(type="bool", default=False),
             ca_file=dict(type="str", default=""),
             scenarios=dict(type="list", elements="dict", required=True),

@@ -72,7 +72,11 @@ status:
     same_spec: {description: Whether the container is made as the plan wants it., type: bool}
     parts: {description: "The parts of the container that differ from the plan, such as C(image) or C(devices).", type: list}
     missing_mounts: {description: Sources of mounts that the node lacks., type: list}
-    files: {description: "Each file: C(missing), and the lines that were C(edited), that a C(variable) changes, or that C(differ) for either reason.", type: list}
+    files:
+      description:
+        - "Each file: C(missing), and the lines that were C(edited), that a C(variable) changes, or that C(differ) for either
+          reason."
+      type: list
     files_error: {description: Why the files could not be compared; else empty., type: str}
     secrets: {description: "The file of secrets: C(missing), C(mode), the C(names) in it and those C(wanted).", type: dict}
     deployed: {description: "What was deployed last and proven, and what before; or null.", type: dict}

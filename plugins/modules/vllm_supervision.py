@@ -28,7 +28,7 @@ options:
     choices: [started, held, absent]
     default: started
   settings:
-    description: How to watch, as the filter P(ascend_ops.vllm.supervision#filter) gives it. Needed for C(started).
+    description: How to watch, as the settings in the plan have it. Needed for C(started).
     type: dict
     default: {}
 author:

@@ -139,7 +139,7 @@ class Step:
 
     def supervision(self, processes):
         """The settings of the supervisor on this node; *processes*: of all members."""
-        return supervision.settings_for({"nodes": processes}, self.host, self.settings["supervision"])
+        return supervision.settings_for(processes, self.host, self.settings["supervision"])
 
     def checks(self):
         """What a verification asks for."""

@@ -1,5 +1,6 @@
 """What goes wrong on real clusters, done to the lab: the run ends early, says why, and harms nothing."""
 
+import re
 import subprocess
 import threading
 import time
@@ -165,10 +166,44 @@ def test_a_container_of_somebody_else_is_left_alone():
         lab("ssh", "a2-node1", "docker rm minimax2_5")
 
 
-def test_a_deploy_after_all_that_brings_the_service_back():
+def test_a_deploy_after_all_that_brings_the_service_back_and_shows_what_matters():
     run = playbook("deploy_a2.yml")
     assert run.rc == 0, run.output
     assert answers()
+    headings = re.findall(r"^TASK \[(.*?)\]", run.output, re.M)
+    assert 12 < len(headings) <= 25, headings
+    assert not [name for name in headings if "Validating arguments" in name] and "skipping:" not in run.output
+    assert "replica default: start (nothing runs yet)" in run.output
+
+
+TAGS = {
+    "tuning": ["Tune the host"],
+    "preflight": ["Evaluate preflight checks"],
+    "verify": ["Verify that the service answers"],
+}
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_a_tag_runs_its_part_alone(tag):
+    run = playbook("deploy_a2.yml", "--tags", tag)
+    assert run.rc == 0 and set(run.changed.values()) == {0}, run.output
+    for name in sum(TAGS.values(), []):
+        assert (name in run.output) == (name in TAGS[tag]), run.output
+
+
+@pytest.mark.parametrize(
+    "name, tag, wanted",
+    [
+        (
+            "deploy_a2.yml",
+            "tunin",
+            "there is no tag 'tunin'; the tags are preflight, tuning, container, service, verify. Did",
+        ),
+        ("status.yml", "tuning", "there is no tag 'tuning'; this playbook has no tags"),
+    ],
+)
+def test_a_tag_that_does_not_exist_is_refused(name, tag, wanted):
+    refused(playbook(name, "--tags", tag), wanted)
 
 
 def test_plan_needs_no_node_that_can_be_reached():

@@ -11,13 +11,14 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import (
     Engine,
     EngineError,
     epoch,
     explain,
 )
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_plan import a3
 
 HERE = Path(__file__).parent
@@ -88,7 +89,7 @@ def docker(tmp_path):
 @pytest.fixture
 def spec(tmp_path):
     """A container's spec whose mounts are all in a folder of the test."""
-    made = plan(a3())["nodes"][0]["container"]
+    made = processes(plan(a3()))[0]["container"]
     (tmp_path / "models").mkdir()
     (tmp_path / "dcmi").mkdir()
     made["mounts"] = [

@@ -3,12 +3,21 @@
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import rollout
 
+
+def service(name, *processes):
+    """A service of one instance, as a plan has it."""
+    return {"name": name, "instances": [{"name": "serve-0", "role": "serve", "processes": list(processes)}]}
+
+
 PLAN = {
-    "nodes": [
-        {"host": "a1", "replica": "r1", "role": "primary", "service": {"url": "http://a1"}},
-        {"host": "b1", "replica": "r2", "role": "primary", "service": {"url": "http://b1"}},
-        {"host": "a2", "replica": "r1", "role": "secondary", "service": {"url": "http://a1"}},
-        {"host": "c1", "replica": "r3", "role": "single", "service": {"url": "http://c1"}},
+    "services": [
+        service(
+            "r1",
+            {"host": "a1", "replica": "r1", "role": "primary", "service": {"url": "http://a1"}},
+            {"host": "a2", "replica": "r1", "role": "secondary", "service": {"url": "http://a1"}},
+        ),
+        service("r2", {"host": "b1", "replica": "r2", "role": "primary", "service": {"url": "http://b1"}}),
+        service("r3", {"host": "c1", "replica": "r3", "role": "single", "service": {"url": "http://c1"}}),
     ],
     "warnings": [],
 }
@@ -18,7 +27,7 @@ RECIPE = {"name": "m", "release": "v1", "checkpoint": "fp8", "scenarios": []}
 def test_nodes_of_a_replica_are_one_batch():
     assert rollout.order(PLAN) == "a1,a2,b1,c1"
     assert rollout.batches(PLAN) == [2, 1, 1]
-    assert (rollout.order({"nodes": []}), rollout.batches({"nodes": []})) == ("all:!all", [1])
+    assert (rollout.order({"services": []}), rollout.batches({"services": []})) == ("all:!all", [1])
 
 
 def test_the_summary():

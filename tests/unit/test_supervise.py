@@ -386,14 +386,12 @@ def test_settings_name_the_primary_of_the_own_replica():
             "container": {"name": "c"},
         }
 
-    plan = {
-        "nodes": [
-            node("a", "primary", "x", "192.0.2.1"),
-            node("b", "secondary", "x", "192.0.2.2"),
-            node("c", "primary", "y", "192.0.2.3"),
-            node("d", "secondary", "y", "192.0.2.4"),
-        ]
-    }
-    settings = supervision.settings_for(plan, "d", {"interval": "15", "engine": "docker"})
+    processes = [
+        node("a", "primary", "x", "192.0.2.1"),
+        node("b", "secondary", "x", "192.0.2.2"),
+        node("c", "primary", "y", "192.0.2.3"),
+        node("d", "secondary", "y", "192.0.2.4"),
+    ]
+    settings = supervision.settings_for(processes, "d", {"interval": "15", "engine": "docker"})
     assert settings["primary"] == {"address": "192.0.2.3", "rpc": 2347}
     assert (settings["role"], settings["name"], settings["interval"]) == ("secondary", "c", 15)

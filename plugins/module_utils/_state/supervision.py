@@ -11,7 +11,7 @@ import json
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.layout import SERVICE_DIR
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.run import run
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import supervise  # noqa: F401  shipped with this
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import supervise  # noqa: F401  # pylint: disable=unused-import  # shipped with this
 
 CODE_DIR = "/usr/local/lib/ascend-vllm"
 UNIT_DIR = "/etc/systemd/system"
@@ -80,17 +80,15 @@ def hold(name):
     systemctl("stop", f"ascend-vllm@{name}.service")
 
 
-def settings_for(plan, host, given):
+def settings_for(processes, host, given):
     """The settings of the supervisor on one node.
 
-    :param plan: the whole plan.
+    :param processes: the processes of a plan, those of the host's replica among them.
     :param given: ``engine``, ``ready_timeout``, ``stop_timeout``, ``interval``, ``probe_timeout``, ``probe_failures``,
         ``restart_limit``, ``stable_after``; times in seconds.
     """
-    node = next(node for node in plan["nodes"] if node["host"] == host)
-    primary = next(
-        other for other in plan["nodes"] if other["replica"] == node["replica"] and other["role"] != "secondary"
-    )
+    node = next(node for node in processes if node["host"] == host)
+    primary = next(other for other in processes if other["replica"] == node["replica"] and other["role"] != "secondary")
     numbers = {name: int(value) for name, value in given.items() if name != "engine"}  # as text from older Ansible
     return dict(
         numbers,
