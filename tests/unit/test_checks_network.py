@@ -519,7 +519,7 @@ def bad(name, pki, tmp_path):
     other = pki.signed(authority, "10.0.0.22")
     secret = tmp_path / "secret.key"
     if name == "a key with a passphrase":
-        words = ["openssl", "rsa", "-aes256", "-passout", "pass:x", "-in", good[1], "-out", str(secret)]
+        words = ["openssl", "pkey", "-aes256", "-passout", "pass:x", "-in", good[1], "-out", str(secret)]
         subprocess.run(words, check=True, capture_output=True)
     return {
         "no certificate": (("/nowhere/c.pem", good[1]), ""),
