@@ -432,9 +432,9 @@ class Compare(Step):
             request_timeout=self.settings["request_timeout"],
             engine=self.settings["engine"],
         )
-        self.state.update({key: told[key] for key in ("settled", "drift_text", "group", "verdicts", "answer")})
-        if told["drift_text"]:
-            show(self.result, "\n".join(f"{self.host}: {line}" for line in told["drift_text"]))
+        self.state.update({key: told[key] for key in ("settled", "drift", "group", "verdicts", "answer")})
+        if told["drift"]:
+            show(self.result, "\n".join(f"{self.host}: {line}" for line in text.drift_lines(told["drift"])))
 
 
 class AssertMembers(Step):
