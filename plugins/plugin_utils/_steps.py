@@ -16,7 +16,7 @@ that was recorded).
 from __future__ import annotations
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import replica
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import rollback, supervision
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import rollback, supervision, text
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._screen import show
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._wait import Wait
 
