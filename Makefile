@@ -1,6 +1,12 @@
 # make demo                deploy on a lab of two A2 nodes and ask the model a question
 # make demo HARDWARE=a3    the same on one A3 node
 # make test                lint, unit tests, molecule scenarios, failure cases, other versions of ansible-core
+# make scenario NAME=a2    one molecule scenario (KEEP_NODES=yes leaves its nodes for `make case`)
+# make case FILE=tests/integration/test_status.py K=...    one file, or one case, on the nodes of a running lab
+# make sanity              ansible-test sanity over what is published, oldest and newest ansible-core
+# make docs                the reference as HTML, in .cache/docs/html
+# make publish-check       all that Galaxy asks of the collection
+# make readmes changelog   write what is generated: READMEs of the roles, CHANGELOG.rst
 # make clean-lab           take the lab away: nodes, network, images, its Docker engine
 
 PYTHON ?= python3
@@ -25,12 +31,14 @@ test: lint unit tuning a3 a2 versions
 lint: dev-tools
 	ruff check .
 	ruff format --check .
+	PYTHONPATH=$(ANSIBLE_COLLECTIONS_PATH) lint-imports --no-cache --no-logo
+	vermin --target=3.7- --violations --no-tips -q -vvv $$(python tools/shipped.py)
 	yamllint --strict .
 	ansible-lint
 	antsibull-changelog lint
 
 unit: dev-tools
-	pytest -q tests/unit
+	pytest -q -n auto --dist loadfile tests/unit
 
 tuning: dev-tools
 	molecule test --scenario-name tuning
@@ -66,9 +74,49 @@ speed: dev-tools
 versions: dev-tools
 	python tests/versions.py
 
+.PHONY: scenario case sanity docs docs-lint publish-check readmes changelog publish-tools
+
+# One scenario; one file or one case on the nodes that a scenario or `lab/lab up --hardware a2` left running.
+scenario: dev-tools
+	@test -n "$(NAME)" || { echo "make scenario NAME=$$(cd molecule && ls -d */ | tr -d / | paste -sd'|')"; exit 2; }
+	molecule test --scenario-name $(NAME)
+
+case: dev-tools
+	@test -n "$(FILE)" || { echo "make case FILE=tests/integration/test_status.py [K=part_of_a_name]"; exit 2; }
+	pytest -q -x $(FILE) $(if $(K),-k "$(K)")
+
+# Not in `make lint`, which is to take seconds before a commit: it builds the collection and takes two minutes, four when new.
+sanity: dev-tools
+	python tools/sanity.py
+
+# Warnings of either tool are errors.
+docs: publish-tools
+	rm -rf .cache/docs
+	mkdir -p .cache/docs/rst
+	chmod go-w .cache/docs/rst
+	antsibull-docs --config-file docs/reference/antsibull-docs.cfg collection --fail-on-error --use-current \
+	  --squash-hierarchy --dest-dir .cache/docs/rst ascend_ops.vllm
+	sphinx-build -q -W --keep-going -b html -c docs/reference .cache/docs/rst .cache/docs/html
+	@echo "The reference is in .cache/docs/html/index.html"
+
+docs-lint: publish-tools
+	antsibull-docs lint-collection-docs --plugin-docs .
+
+publish-check: publish-tools docs-lint docs sanity
+	python tools/galaxy_check.py $(if $(RELEASE),--release)
+
+readmes: dev-tools
+	python tools/roles_doc.py
+
+# Fragments stay; the newest release is written anew from them and from the modules that there are.
+changelog: dev-tools
+	antsibull-changelog release --reload-plugins --update-existing --refresh
+
 tools: $(VENV)/requirements.txt
 
 dev-tools: $(VENV)/requirements-dev.txt
+
+publish-tools: dev-tools $(VENV)/requirements-publish.txt
 
 # The copy in the environment is what was installed; a changed file installs anew.
 $(VENV)/%.txt: %.txt | $(VENV)/bin/python

@@ -98,7 +98,7 @@ class Bench:
             "folder": layout.service_directory(spec),
             "environment": render.environment_file(node, "eth0"),
             "launch": "#!/bin/bash\nset -a\n. /etc/ascend-vllm/service.env\nset +a\nexec "
-            + " \\\n  ".join(render._lines(node["argv"]))
+            + " \\\n  ".join(render.command_lines(node["argv"]))
             + "\n",
             "words": shlex.join(engine.create_argv(spec, mounts)[1:]),
             "url": url,

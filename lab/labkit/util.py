@@ -64,8 +64,7 @@ def run(argv, check=True, stdin=None, env=None, **options):
             argv,
             input=stdin,
             env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=not isinstance(stdin, bytes),
             **options,
         )
@@ -89,9 +88,7 @@ def pipe(producer, consumer):
         errors = []
         reader = threading.Thread(target=lambda: errors.append(first.stderr.read()))
         reader.start()
-        second = subprocess.run(
-            [str(word) for word in consumer], stdin=first.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        second = subprocess.run([str(word) for word in consumer], stdin=first.stdout, capture_output=True)
         first.stdout.close()
         reader.join()
         first.wait()

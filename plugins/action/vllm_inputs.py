@@ -8,8 +8,8 @@ from __future__ import annotations
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import known_inputs, role_options
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import inventory
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import known_inputs, role_options
 
 
 class ActionModule(ActionBase):

@@ -28,6 +28,7 @@ class ActionModule(ActionBase):
         try:
             result.update(step.run())
         except Failed as failed:
-            result.update(step.result, state=step.state)
+            # Without the state, which nobody needs of a node that failed, and which would fill the screen.
+            result.update(step.result)
             result.update(failed.result)
         return result

@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import recipe_of
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench import pages, report, scenario
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import recipe_of
 
 
 def benchmark_scenarios(settings, hardware, own=(), names=(), sweep=None):

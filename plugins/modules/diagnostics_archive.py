@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: diagnostics_archive
 short_description: Put the bundles of all nodes into one archive with an index
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Writes C(ascend-vllm-<UTC time>.tar.gz), mode 0600, on the controller, with the files of each node, the plan without
     secrets, what the nodes told to the preflight, the verdicts on it, and an index for people and one for programs.

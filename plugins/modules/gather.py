@@ -10,7 +10,9 @@ module: gather
 short_description: Run a read-only module of this collection, and report a node that cannot be reached as a result
 version_added: 0.2.0
 description:
-  - Runs a module that only reads, in check mode as well. A node that cannot be reached, or on which the module fails, does not leave the play: its result has the reason in RV(error).
+  - Runs a module that only reads, in check mode as well.
+  - A node that cannot be reached, or on which the module fails, does not leave the play. Its result has the reason in
+    RV(error).
   - Internal to the roles of this collection; it may change without notice.
 options:
   module:

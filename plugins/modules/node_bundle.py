@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: node_bundle
 short_description: Collect what a node can show to whoever looks for a fault
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Reads in one call the outputs of C(npu-smi) and C(hccn_tool), the container with its log, the engine, the
     supervisor, the service's files, journals, kernel messages, network, disks, memory, processes and kernel settings.
@@ -82,7 +82,7 @@ index:
   returned: success
   type: dict
   contains:
-    container: {description: State of the container, or null., type: dict}
+    container: {description: "State of the container, or null.", type: dict}
     causes: {description: The known causes that the container's log speaks of., type: list}
     notes: {description: What else is to be known., type: list}
     entries: {description: "One entry a file: C(path), C(what), C(bytes), C(cut), C(problems); or C(missing), the reason.", type: list}

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: node_logs
 short_description: Read the last lines of a service's logs on a node
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Returns the ends of the container's log and of the supervisor's journal, without secrets, and the known causes of
     trouble that the log speaks of. Secrets are taken out on the node, as by M(ascend_ops.vllm.node_bundle).

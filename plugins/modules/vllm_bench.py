@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: vllm_bench
 short_description: Measure a running service with vllm bench serve
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Runs C(vllm bench serve) in the container of the service, with the service's own environment, against the service, and
     returns what it measured. Each scenario is warmed up first, with other prompts than are measured.
@@ -206,7 +206,7 @@ def main():
             name=dict(type="str", required=True),
             url=dict(type="str", required=True),
             model=dict(type="str", required=True),
-            tokenizer=dict(type="str", required=True),
+            tokenizer=dict(type="str", required=True, no_log=False),
             trust_remote_code=dict(type="bool", default=False),
             ca_file=dict(type="str", default=""),
             scenarios=dict(type="list", elements="dict", required=True),

@@ -76,7 +76,6 @@ source:
 import os
 import re
 import signal
-import sys
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine, EngineError
@@ -86,6 +85,11 @@ def registry_of(image):
     """The registry that an image comes from."""
     first, slash, unused = image.partition("/")
     return first if slash and re.search(r"[.:]|^localhost$", first) else "docker.io"
+
+
+def _end(*_unused):
+    """End the module by an exception, so that the login is removed on the way out."""
+    raise SystemExit(1)
 
 
 def pull(engine, name, login, timeout):
@@ -101,7 +105,7 @@ def pull(engine, name, login, timeout):
         )
     # A run that is broken off leaves nothing behind either.
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *unused: sys.exit(1))
+        signal.signal(number, _end)
     with engine.logged_in(login["registry"], login["username"], login["password"]):
         engine.call(["pull", name], timeout)
 

@@ -10,7 +10,8 @@ module: vllm_inputs
 short_description: Validate the inputs of all roles on a host
 version_added: 0.2.0
 description:
-  - Compares the variables of the host with the argument specs of all roles, and fails with all that does not fit. A variable that looks like an input and is none fails, too. Sends nothing to the host.
+  - Compares the variables of the host with the argument specs of all roles, and fails with all that does not fit. A
+    variable that looks like an input and is none fails, too. Sends nothing to the host.
   - Internal to the roles of this collection; it may change without notice.
 options:
   settings:

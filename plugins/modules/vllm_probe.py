@@ -55,6 +55,11 @@ options:
     description: How long to watch and ask again. C(0) for once.
     type: int
     default: 0
+  ports:
+    description:
+      - The ports of the node's plan, C(api), C(rpc) and a range C(hccl). RV(taken) then says who else listens on them.
+    type: dict
+    default: {}
   request_timeout:
     description: Seconds that one request may take.
     type: int
@@ -101,6 +106,20 @@ causes:
   type: list
   elements: dict
   sample: [{"id": "port-in-use", "line": "…", "advice": "…"}]
+taken:
+  description: Listeners on O(ports) that do not run in the container.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{"port": 20004, "address": "0.0.0.0", "pid": 4711, "name": "nginx"}]
+stage:
+  description: What the service is at while it starts, as its log says, such as C(loading weights, 5 of 9 shards); may be empty.
+  returned: success
+  type: str
+last_start:
+  description: Seconds that the last verified start took until the first tokens, or null.
+  returned: success
+  type: float
 """
 
 import time
@@ -108,7 +127,9 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine, EngineError
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.openai import Client
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import node
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.causes import diagnose
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import progress
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._service.supervise import api_key
 
 
@@ -129,9 +150,18 @@ def ask(client, checks):
     return verdicts
 
 
+def taken(ports, container):
+    """Who listens on the ports of a plan and does not run in the container."""
+    own = set(node.pids_of(container["id"])) if container and container["running"] else set()
+    found = node.listeners(node.wanted_ports(ports), own) or []
+    return [{key: item[key] for key in ("port", "address", "pid", "name")} for item in found if not item["own"]]
+
+
 def look(params, engine, client):
     """One look at container and model."""
-    result = dict(state="waiting", verdicts=[], answer="", container=None, log="", causes=[])
+    result = dict(
+        state="waiting", verdicts=[], answer="", container=None, log="", causes=[], taken=[], stage="", last_start=None
+    )
     if params["name"]:
         result["container"] = engine.container(params["name"])
         if is_dead(result["container"], params["started_at"]):
@@ -168,6 +198,7 @@ def main():
                 type="list", elements="str", default=["models", "chat"], choices=["models", "chat", "tool_call"]
             ),
             seconds=dict(type="int", default=0),
+            ports=dict(type="dict", default={}),
             request_timeout=dict(type="int", default=60),
             engine=dict(type="str", default="docker"),
         ),
@@ -196,9 +227,12 @@ def main():
                 break
             time.sleep(1)
         if result["state"] == "waiting" and params["name"]:
-            result["log"] = (engine.logs(params["name"], 1, params["started_at"]).strip().splitlines() or [""])[-1][
-                -200:
-            ]
+            log = engine.logs(params["name"], 300, params["started_at"])
+            result["log"] = (log.strip().splitlines() or [""])[-1][-200:]
+            result["stage"] = progress.stage(log)
+            result["last_start"] = progress.last_start(params["name"])
+        if params["ports"]:
+            result["taken"] = taken(params["ports"], result["container"])
     except EngineError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **result)

@@ -74,7 +74,9 @@ status:
     drift: {description: "What differs, as of M(ascend_ops.vllm.vllm_drift), each with its C(text).", type: list}
     running: {description: "The C(pid) of C(vllm serve), and in C(error) why its arguments are not known.", type: dict}
     missing_mounts: {description: Sources of mounts that the node lacks., type: list}
-    files: {description: "Each file: C(missing), C(mode), and its C(changes) with their C(origin) and how many C(lines).", type: list}
+    files:
+      description: "Each file: C(missing), C(mode), and its C(changes) with their C(origin) and how many C(lines)."
+      type: list
     files_error: {description: Why the files could not be compared; else empty., type: str}
     secrets: {description: "The file of secrets: C(missing), C(mode), the C(names) in it and those C(wanted).", type: dict}
     deployed: {description: "What was deployed and verified last, and what before; or null.", type: dict}

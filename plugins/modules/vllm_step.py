@@ -10,14 +10,17 @@ module: vllm_step
 short_description: Take one step of a run together with the other members of a replica
 version_added: 0.2.0
 description:
-  - Runs a module of this collection on the node, and returns the state of the node for the next step. A step that has nothing to do is skipped. One that changes something fails when a member of the replica failed before.
+  - Runs a module of this collection on the node, and returns the state of the node for the next step. A step that has
+    nothing to do is skipped. One that changes something fails when a member of the replica failed before.
   - Internal to the roles of this collection; it may change without notice.
 options:
   step:
     description: The step.
     type: str
     required: true
-    choices: [assert_members, compare, container, decide, files, find, load_revision, probe, record_revision, restore_files, select_revision, show_answer, start, stop, supervise, verify, wait]
+    choices:
+      [assert_members, compare, container, decide, files, find, load_revision, probe, record_revision, restore_files,
+       select_revision, show_answer, start, stop, supervise, verify, wait]
   state:
     description: What the step before returned as the state of the node.
     type: dict

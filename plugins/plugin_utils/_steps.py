@@ -9,14 +9,14 @@ the next step. This is the only place where that state is written:
 ``host``, ``process`` (the plan that is applied), ``restored`` (the revision that it comes from, or None), ``container``
 (its state, or None), ``changed`` (what was changed on the node, as words), ``files_at`` (when the newest file of the
 service was written, seconds since the epoch), ``digest`` (of these files), ``ready`` (whether the running service
-answered), ``decision`` (``{"action", "reason"}``), ``verdicts`` and ``answer`` (of the verification), ``revision`` (the id
+answered), ``restart`` (whether a restart was asked for), ``decision`` (``{"action", "reason"}``), ``verdicts`` and ``answer`` (of the verification), ``revision`` (the id
 that was recorded).
 """
 
 from __future__ import annotations
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import replica
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import rollback, supervision
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import rollback, supervision, text
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._screen import show
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._wait import Wait
 
@@ -137,7 +137,7 @@ class Step:
 
     def supervision(self, processes):
         """The settings of the supervisor on this node; *processes*: of all members."""
-        return supervision.settings_for({"nodes": processes}, self.host, self.settings["supervision"])
+        return supervision.settings_for(processes, self.host, self.settings["supervision"])
 
     def checks(self):
         """What a verification asks for."""
@@ -186,9 +186,11 @@ class FindContainer(Step):
             "vllm_probe",
             name=self.container["name"],
             checks=["models", "chat"],
+            ports=self.process["ports"],
             request_timeout=self.settings["request_timeout"],
             engine=self.settings["engine"],
-            **self.api(),
+            # A restart does not wait for what may hang.
+            **({} if self.settings["restart"] else self.api()),
         )
         if told["container"] is None:
             raise Failed(
@@ -197,8 +199,22 @@ class FindContainer(Step):
                     f"deploy_{self.process['hardware']}.yml first."
                 }
             )
-        ready = self.serves and told["state"] == "ready"
-        self.state.update(container=told["container"], changed=[], ready=ready)
+        if told["taken"]:
+            raise Failed({"msg": self.taken(told["taken"])})
+        ready = self.serves and not self.settings["restart"] and told["state"] == "ready"
+        self.state.update(container=told["container"], changed=[], ready=ready, restart=self.settings["restart"])
+
+    def taken(self, listeners):
+        """The sentence on ports that something else listens on."""
+        seen = ", ".join(
+            f"{item['port']} by "
+            + (f"pid {item['pid']} ({item['name']})" if item["pid"] else "a process that is not visible")
+            for item in listeners
+        )
+        return (
+            f"{self.host}: ports of the service are taken: {seen}; wanted them free. Stop that process ('ss -ltnp' on the node "
+            "shows it), or deploy with other ports in vllm_recipe_args. Nothing was started."
+        )
 
 
 # -- revisions --------------------------------------------------------------------------------------------------------
@@ -297,7 +313,7 @@ class Probe(Step):
 
     def skip(self):
         running = (self.state["container"] or {}).get("running")
-        return not (self.serves and running and not self.state["changed"])
+        return not (self.serves and running and not self.state["changed"] and "restart" not in self.state)
 
     def take(self):
         told = self.module(
@@ -313,10 +329,9 @@ class Decide(Step):
     """Decide what the replica needs as a whole, and say it."""
 
     def take(self):
-        restart = self.settings.get("restart", False)
         members = [dict(state, ready=bool(state.get("ready"))) for state in self.states()]
         decision = replica.group_action(members, self.settings["ready_timeout"])
-        if restart:
+        if self.state.get("restart") and decision["action"] != "start":
             decision = {"action": "restart", "reason": "asked for"}
         self.state["decision"] = decision
         if self.host == self.members["hosts"][0]:
@@ -417,9 +432,9 @@ class Compare(Step):
             request_timeout=self.settings["request_timeout"],
             engine=self.settings["engine"],
         )
-        self.state.update({key: told[key] for key in ("settled", "drift_text", "group", "verdicts", "answer")})
-        if told["drift_text"]:
-            show(self.result, "\n".join(f"{self.host}: {line}" for line in told["drift_text"]))
+        self.state.update({key: told[key] for key in ("settled", "drift", "group", "verdicts", "answer")})
+        if told["drift"]:
+            show(self.result, "\n".join(f"{self.host}: {line}" for line in text.drift_lines(told["drift"])))
 
 
 class AssertMembers(Step):

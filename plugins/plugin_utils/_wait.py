@@ -104,9 +104,11 @@ class Wait:
         return None
 
     def _progress(self, seen, waited):
-        return "{}: waiting for tokens, {:.0f} s of at most {} s; last line of the log: {}".format(
-            self.host, waited, self.timeout, seen["log"] or "(nothing)"
+        before = (
+            f"the last start took {seen['last_start']:.0f} s" if seen.get("last_start") else "no start was recorded yet"
         )
+        doing = seen.get("stage") or f"last line of the log: {seen['log'] or '(nothing)'}"
+        return f"{self.host}: waiting for tokens: {doing}; {waited:.0f} s so far, {before}, at most {self.timeout} s"
 
     def _module(self, name, arguments):
         return self.action._execute_module(f"ascend_ops.vllm.{name}", module_args=arguments, task_vars=self.task_vars)

@@ -65,8 +65,7 @@ def ad_hoc(host, module, **arguments):
     given = ["-a", json.dumps(arguments)] if arguments else []
     completed = subprocess.run(
         ["ansible", host, "-i", str(INVENTORY), "-m", "ascend_ops.vllm." + module, *given],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         timeout=120,
         check=False,

@@ -1,5 +1,6 @@
 """What goes wrong on real clusters, done to the lab: the run ends early, says why, and harms nothing."""
 
+import re
 import subprocess
 import threading
 import time
@@ -53,7 +54,7 @@ def test_preflight_stops_a_deploy_and_the_running_service_goes_on(case, broken):
     assert answers()
 
 
-def test_all_failures_are_told_at_once(broken):
+def test_all_failures_are_reported_at_once(broken):
     broken("a2-node1", "missing-chip", "3")
     broken("a2-node2", "weights-missing")
     refused(playbook("preflight.yml"), "a2-node1: npu.count is fail", "a2-node2: weights.served is fail")
@@ -79,7 +80,7 @@ def test_wrong_groups_are_refused_before_a_node_is_asked(layout, inventory):
     groups, wanted = LAYOUTS[layout]
     run = playbook("deploy_a2.yml", inventory=inventory(groups))
     refused(run, *wanted)
-    assert "Ask each node" not in run.output
+    assert "Gather node facts" not in run.output
 
 
 def test_an_address_that_no_interface_carries(inventory):
@@ -146,6 +147,13 @@ def test_a_taken_port_is_named_with_its_holder(broken):
     refused(playbook("deploy_a2.yml"), "a2-node1: port.api is fail: seen 20004 taken by pid", "port 20004 free")
 
 
+def test_a_start_looks_at_its_ports_first(broken):
+    """The service still does not run."""
+    broken("a2-node1", "port-taken", "20004")
+    refused(playbook("start.yml"), "a2-node1: ports of the service are taken: 20004 by pid", "Nothing was started")
+    assert lab("ssh", "a2-node2", "docker ps --quiet").strip() == ""
+
+
 def test_a_container_of_somebody_else_is_left_alone():
     playbook("teardown.yml", "-e", "vllm_teardown_confirm=yes")
     lab("ssh", "a2-node1", "docker create --name minimax2_5 quay.io/ascend/vllm-ascend:v0.20.2rc1 sleep 1")
@@ -158,10 +166,44 @@ def test_a_container_of_somebody_else_is_left_alone():
         lab("ssh", "a2-node1", "docker rm minimax2_5")
 
 
-def test_a_deploy_after_all_that_brings_the_service_back():
+def test_a_deploy_after_all_that_brings_the_service_back_and_shows_what_matters():
     run = playbook("deploy_a2.yml")
     assert run.rc == 0, run.output
     assert answers()
+    headings = re.findall(r"^TASK \[(.*?)\]", run.output, re.M)
+    assert 12 < len(headings) <= 25, headings
+    assert not [name for name in headings if "Validating arguments" in name] and "skipping:" not in run.output
+    assert "replica default: start (nothing runs yet)" in run.output
+
+
+TAGS = {
+    "tuning": ["Tune the host"],
+    "preflight": ["Evaluate preflight checks"],
+    "verify": ["Verify that the service answers"],
+}
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_a_tag_runs_its_part_alone(tag):
+    run = playbook("deploy_a2.yml", "--tags", tag)
+    assert run.rc == 0 and set(run.changed.values()) == {0}, run.output
+    for name in sum(TAGS.values(), []):
+        assert (name in run.output) == (name in TAGS[tag]), run.output
+
+
+@pytest.mark.parametrize(
+    "name, tag, wanted",
+    [
+        (
+            "deploy_a2.yml",
+            "tunin",
+            "there is no tag 'tunin'; the tags are preflight, tuning, container, service, verify. Did",
+        ),
+        ("status.yml", "tuning", "there is no tag 'tuning'; this playbook has no tags"),
+    ],
+)
+def test_a_tag_that_does_not_exist_is_refused(name, tag, wanted):
+    refused(playbook(name, "--tags", tag), wanted)
 
 
 def test_plan_needs_no_node_that_can_be_reached():

@@ -18,12 +18,12 @@ from .conftest import ROOT, lab, playbook
 INVENTORY = Path(os.environ.get("ASCEND_VLLM_TEST_INVENTORY", conftest.INVENTORY))
 # Where a run is killed: a task of which the output shows that it began.
 POINTS = (
-    "Have the container",
-    "Write launch script",
-    "Stop the container",
+    "Ensure the container exists",
+    "Ensure launch script",
+    "Stop the containers",
     "Start the containers",
     "Wait for the first tokens",
-    "Keep what was proven",
+    "Record the verified revision",
 )
 
 
@@ -61,7 +61,13 @@ def kill(name, given, point):
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         text=True,
-        env=dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1"),
+        # The default screen, which prints a heading when its task begins.
+        env=dict(
+            os.environ,
+            ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"),
+            ANSIBLE_NOCOLOR="1",
+            ANSIBLE_STDOUT_CALLBACK="ansible.builtin.default",
+        ),
         start_new_session=True,
     )
     output = ""
@@ -102,7 +108,7 @@ def test_a_killed_deploy_is_completed_by_the_next_one(point, deploy):
 
 def test_a_killed_upgrade_is_completed_by_the_next_one(deploy):
     given = variables(10)
-    kill("upgrade.yml", given, "Stop the container")
+    kill("upgrade.yml", given, "Stop the containers")
     complete("upgrade.yml", given)
     third = playbook("upgrade.yml", "-e", given, inventory=INVENTORY)
     assert third.rc == 0 and set(third.changed.values()) == {0}, third.output

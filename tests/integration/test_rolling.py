@@ -97,7 +97,7 @@ def test_an_upgrade_that_fails_takes_both_nodes_back_and_the_key_of_before(autho
     for wanted in (
         "replica default did not take the new plan",
         "[bad-value]",
-        "rolled back to what ran before, and it answers again",
+        "rolled back to the revision that ran before, and it answers again",
     ):
         assert wanted in run.words, run.output
     assert (ask(KEY, authority), ask(NEXT_KEY, authority)) == (200, 401)

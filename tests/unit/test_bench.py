@@ -11,7 +11,6 @@ from ansible_collections.ascend_ops.vllm.plugins.filter.benchmark import (
     benchmark_scenarios,
     benchmark_service,
 )
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench import run as bench
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench.pages import ticks
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench.run import (
@@ -25,6 +24,8 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench.run import 
     why,
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench.scenario import option, topology_of
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_plan import a2, a3
 
 SETTINGS = {"name": "minimax_m2_5"}
@@ -131,7 +132,7 @@ def test_a_wrong_scenario_is_named(wanted, said):
 
 
 def test_the_service_as_the_plan_has_it():
-    service = benchmark_service(plan(a2())["nodes"][0])
+    service = benchmark_service(processes(plan(a2()))[0])
     assert service == {
         "url": "http://10.0.0.11:20004",
         "model": "minimax25",
@@ -144,7 +145,7 @@ def test_the_service_as_the_plan_has_it():
 def test_options_of_a_command():
     words = ["vllm", "serve", "m", "--a-b=3", "--c_d", "4", "--flag"]
     assert (option(words, "a-b"), option(words, "c-d"), option(words, "none", 1)) == ("3", "4", 1)
-    assert topology_of(plan(a2())["nodes"][0]["argv"])["tensor-parallel-size"] == 8
+    assert topology_of(processes(plan(a2()))[0]["argv"])["tensor-parallel-size"] == 8
 
 
 # -- how it is read ---------------------------------------------------------------------------------------------------
@@ -293,7 +294,7 @@ def reported(published=20.0, gate=0.97, own=(), status=None, sweep=None, measure
     )
     assert chosen["errors"] == []
     chosen["sweep"] = sweep or {}
-    made = benchmark_report(plan(a2())["nodes"], measured or told(**result), chosen, gate, status)
+    made = benchmark_report(processes(plan(a2())), measured or told(**result), chosen, gate, status)
     (data,) = [json.loads(content) for name, content in made["files"].items() if name.endswith(".json")]
     return made, data
 
@@ -485,5 +486,5 @@ def test_files_that_are_not_there(tmp_path):
 def test_a3_is_measured_on_one_node():
     chosen = benchmark_scenarios(SETTINGS, "a3", names=["3.5k-1.5k"])
     measured = told("3.5k-1.5k", prompts=217, output=1500, throughput=4700.0, counted={"requests": 217.0})
-    made = benchmark_report(plan(a3())["nodes"], measured, chosen, 0.97)
+    made = benchmark_report(processes(plan(a3())), measured, chosen, 0.97)
     assert made["ok"] and "97.8 % of the published 4803.81 (wanted 97 %)" in made["text"]

@@ -1,21 +1,24 @@
 """The checks of a node and of its NPUs: a healthy node passes; each broken thing is seen by its check, by name."""
 
 import copy
+import hashlib
 from pathlib import Path
 
 import healthy as told
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import node as checks_node
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.smi import explain_failure, parse_info
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.failures import explain_failure
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.smi import parse_info
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_plan import a2, a3
 
 FIXTURES = Path(__file__).parent / "fixtures" / "npu-smi"
 A2 = parse_info((FIXTURES / "info-910B3-8npu-24.1.rc1.b030.txt").read_text())
 A3 = parse_info((FIXTURES / "info-A3-8npu16die-24.1.rc3.7-idle.txt").read_text())
 A2["process_npus"] = list(range(8))  # the recording ends before the table of processes
-NODE = plan(a2())["nodes"][0]
-SINGLE = plan(a3())["nodes"][0]
+NODE = processes(plan(a2()))[0]
+SINGLE = processes(plan(a3()))[0]
 
 
 def healthy(node, npu=A2):
@@ -24,6 +27,7 @@ def healthy(node, npu=A2):
     return copy.deepcopy(
         {
             "root": True,
+            "machine_id": hashlib.sha256(node["host"].encode()).hexdigest()[:16],
             "network": {"interface": "eth0", "addresses": {node["address"]: "eth0", "127.0.0.1": "lo"}, "error": ""},
             "npu": npu,
             "devices": dict.fromkeys(container["devices"], True),
@@ -40,7 +44,7 @@ def judged(change=None, node=NODE, npu=A2):
     facts = healthy(node, npu)
     if change:
         change(facts)
-    return told.whole(checks_node.judge(node, facts, {}), checks_node)
+    return told.whole(checks_node.evaluate(node, facts, {}), checks_node)
 
 
 def words(verdicts):
@@ -88,7 +92,7 @@ def without_npu_smi(facts):
 
 # change, check, verdict, what is seen, what the remedy (or what is wanted) names
 BROKEN = [
-    (put("root", False), "node.rights", "fail", "an ordinary user", "ansible_become"),
+    (put("root", False), "node.rights", "fail", "an unprivileged user", "ansible_become"),
     (put("network", "interface", None), "network.address", "fail", "has 10.0.0.11 (eth0)", "vllm_recipe_address"),
     (
         put("network", {"interface": None, "addresses": {"127.0.0.1": "lo", "fe80::1": "eth0"}, "error": ""}),
@@ -134,7 +138,7 @@ BROKEN = [
         "data-parallel-rpc-port",
     ),
     (put("ports", listener(60007)), "port.hccl", "fail", "60007 taken by pid 4711", "HCCL_IF_BASE_PORT"),
-    (put("ports", None), "port.api", "unknown", "does not tell", "ss -ltnp"),
+    (put("ports", None), "port.api", "unknown", "does not show who listens", "ss -ltnp"),
 ]
 
 
@@ -171,7 +175,7 @@ def test_npu_smi_may_be_in_either_place():
 
 
 def test_chips_of_another_service_are_not_judged():
-    node = plan(a2(devices=[0, 1, 2, 3], args={"tensor-parallel-size": 4}))["nodes"][0]
+    node = processes(plan(a2(devices=[0, 1, 2, 3], args={"tensor-parallel-size": 4})))[0]
 
     def busy(*rows):
         def change(facts):
@@ -188,7 +192,7 @@ def test_chips_of_another_service_are_not_judged():
 
 
 def listens(listen, change=None):
-    return judged(change, node=plan(a3(listen=listen))["nodes"][0], npu=A3)
+    return judged(change, node=processes(plan(a3(listen=listen)))[0], npu=A3)
 
 
 @pytest.mark.parametrize("listen", ["node", "127.0.0.1", "0.0.0.0", "::"])
@@ -214,12 +218,12 @@ def test_an_ipv6_address_is_the_same_in_any_spelling():
 
 
 def test_a_secondary_listens_nowhere():
-    node = plan(a2())["nodes"][1]
+    node = processes(plan(a2()))[1]
     assert judged(node=node)["network.listen"]["verdict"] == "skipped"
 
 
 def test_a_name_is_not_looked_up():
-    node = plan(a3(args={"host": "somewhere"}))["nodes"][0]
+    node = processes(plan(a3(args={"host": "somewhere"})))[0]
     assert judged(node=node, npu=A3)["network.listen"]["verdict"] == "skipped"
 
 

@@ -7,10 +7,11 @@ import json
 import os
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import engine, files, layout
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import compare, desired, revisions, supervision
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._tuning import host as host_tuning
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_engine_modules import IMAGE_ID, STARTED, docker, spec  # noqa: F401
 from test_openai import serving
 from test_plan import a3
@@ -22,7 +23,7 @@ TUNING = [{"kind": "sysctl", "name": "vm.swappiness", "value": "0"}]
 @pytest.fixture
 def node(docker, spec, tmp_path, monkeypatch):
     """The plan of a node, and the node as a deploy left it."""
-    made = dict(plan(a3())["nodes"][0], container=spec)
+    made = dict(processes(plan(a3()))[0], container=spec)
     monkeypatch.setattr(layout, "RECORDS_DIR", str(tmp_path / "records"))
     monkeypatch.setattr(supervision, "timer_is", lambda name: (False, False))
     (tmp_path / "proc/sys/vm").mkdir(parents=True)

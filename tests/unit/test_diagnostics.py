@@ -14,9 +14,12 @@ from ansible_collections.ascend_ops.vllm.plugins.filter.diagnostics import (
     known_secrets,
     log_files,
 )
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan, preflight, saved_facts
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.redact import MARK, Redactor
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._support import archive as diagnostics
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._preflight import evaluate as preflight
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._preflight import saved_facts
 from test_plan import a2
 from test_preflight import facts_of
 
@@ -32,7 +35,7 @@ def planned():
 
 @pytest.fixture
 def facts(planned):
-    return facts_of(planned["nodes"])
+    return facts_of(processes(planned))
 
 
 def bundle(folder, host, files, **index):
@@ -64,7 +67,7 @@ def made(planned, facts, tmp_path):
 
 
 def built(planned, told, raw=None, secrets=()):
-    judge = lambda facts: preflight(planned["nodes"], facts, "", "2.19.0")  # noqa: E731
+    judge = lambda facts: preflight(processes(planned), facts, "", "2.19.0")  # noqa: E731
     versions = {"ansible-core": "2.19.0"}
     return diagnostics.build(planned, told, raw or {}, judge, versions, Redactor(secrets), now=1795572132)
 
@@ -86,9 +89,9 @@ def test_the_archive_is_private_and_judges_the_same_again(planned, facts, made, 
         name.format(host) for host in facts for name in ("facts/{0}.json", "nodes/{0}/container/log.txt")
     }
     folder = tmp_path / "unpacked" / "ascend-vllm-20261125T020212Z"
-    again = preflight(planned["nodes"], {host: saved_facts(folder / "facts", host) for host in facts}, "", "2.19.0")
+    again = preflight(processes(planned), {host: saved_facts(folder / "facts", host) for host in facts}, "", "2.19.0")
     assert again == json.loads((folder / "preflight.json").read_text())
-    assert again == preflight(planned["nodes"], facts, "", "2.19.0"), "redaction changes no verdict"
+    assert again == preflight(processes(planned), facts, "", "2.19.0"), "redaction changes no verdict"
     assert json.loads((folder / "index.json").read_text()) == index
 
 

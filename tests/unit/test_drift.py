@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import spec_digest
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import arguments, desired, drift, observed, records
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.arguments import args_from_argv, running
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.container import (
@@ -14,9 +14,10 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.container i
     size_text,
     wanted_settings,
 )
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_plan import a2
 
-PROCESS = plan(a2())["nodes"][0]
+PROCESS = processes(plan(a2()))[0]
 SPEC = PROCESS["container"]
 
 # -- arguments --------------------------------------------------------------------------------------------------------

@@ -1,7 +1,12 @@
 """What an inventory says wrongly, in exact sentences."""
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import known_inputs
+from ansible.errors import AnsibleActionFail
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+from ansible_collections.ascend_ops.vllm.plugins.action import vllm_inputs
+from ansible_collections.ascend_ops.vllm.plugins.filter.plan import secrets_given
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import known_inputs
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inventory import (
     layout_errors,
     target_groups,
@@ -9,7 +14,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inventory im
 )
 
 KNOWN = ("vllm_recipe_scenarios", "vllm_recipe_args", "npu_container_engine", "npu_host_tuning_governor")
-NO_INPUT = "the variable {0} is no input of this collection."
+NO_INPUT = "the variable {0} is not an input of this collection."
 
 # (names of variables, what is said of the first of them after NO_INPUT, or None)
 UNKNOWN = [
@@ -42,7 +47,7 @@ def test_unknown_inputs_come_in_the_order_of_the_alphabet():
 def test_the_filter_knows_the_inputs_of_all_roles():
     assert unknown_inputs(known_inputs(), known_inputs()) == []
     assert unknown_inputs(["vllm_recipe_chip"], known_inputs()) == [
-        "the variable vllm_recipe_chip is no input of this collection. Did you mean 'vllm_recipe_chips'?"
+        "the variable vllm_recipe_chip is not an input of this collection. Did you mean 'vllm_recipe_chips'?"
     ]
     assert {
         "vllm_recipe_name",
@@ -112,3 +117,48 @@ def test_layout_errors(groups, hardware, wanted):
 )
 def test_target_groups(groups, hardware, pattern):
     assert target_groups(groups, hardware) == pattern
+
+
+# -- the action ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def collect(monkeypatch):
+    """Run the action vllm_inputs for a node with some variables and secrets."""
+    monkeypatch.setattr(vllm_inputs.ActionBase, "run", lambda *_unused: {})
+
+    def run(variables, secrets=None):
+        action = object.__new__(vllm_inputs.ActionModule)
+        action._templar = Templar(DataLoader())
+        given = {"settings": {"name": "x"}, "secrets": secrets_given(secrets or {})}
+        action.validate_argument_spec = lambda argument_spec: (None, given)
+        return action.run(None, {"inventory_hostname": "n1", "group_names": ["a3"], **variables})
+
+    return run
+
+
+def test_what_the_plan_gets_of_a_node(collect):
+    assert collect({"vllm_recipe_chips": 8}, {"HF_TOKEN": "canary"}) == {
+        "changed": False,
+        "host": "n1",
+        "groups": ["a3"],
+        "settings": {"name": "x"},
+        "secrets": ["HF_TOKEN"],
+    }
+
+
+def test_misspelt_variables_are_errors_of_their_node(collect):
+    with pytest.raises(AnsibleActionFail) as caught:
+        collect({"vllm_recipe_sceanrios": [], "ansible_host": "x"})
+    assert caught.value.message == (
+        "node n1: the variable vllm_recipe_sceanrios is not an input of this collection. Did you mean "
+        "'vllm_recipe_scenarios'?"
+    )
+
+
+def test_bad_secrets_are_errors_of_their_node(collect):
+    with pytest.raises(AnsibleActionFail) as caught:
+        collect({}, {"A": ["canary"]})
+    assert caught.value.message == (
+        "node n1: vllm_service_secrets.A is of the type list; wanted a text: put it in quotes."
+    )

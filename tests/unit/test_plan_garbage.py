@@ -5,16 +5,18 @@ import re
 
 import pytest
 import yaml
-from ansible_collections.ascend_ops.vllm.plugins.filter import plan as filters
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import plan
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inputs import SETTINGS, recipe_errors
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.render import plan_text
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import files, plan
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inputs import SETTINGS
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.recipe import recipe_errors
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.text import plan_text
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils import _plan as plans
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_plan import a2, a3
 
-RECIPE = yaml.safe_load((filters.RECIPES / "minimax_m2_5.yml").read_text())
-RELEASES = [release["name"] for release in filters.releases()["vllm_releases"]]
+RECIPE = yaml.safe_load((files.RECIPES / "minimax_m2_5.yml").read_text())
+RELEASES = [release["name"] for release in files.releases()["vllm_releases"]]
 
 scalars = st.one_of(
     st.none(),
@@ -65,12 +67,12 @@ deep = st.one_of(
 
 def look(nodes):
     """A plan that can be shown, or sentences."""
-    result = filters.plan(nodes)
+    result = plans.plan(nodes)
     plan_text(result)
     for text in result["errors"]:
         # The name of an exception would be one of Python's; a value that reads 'Error' is the input's own.
         assert text.endswith((".", "?")) and not re.search("[a-z]Error", text), text
-    assert result["nodes"] or result["errors"]
+    assert processes(result) or result["errors"]
 
 
 @settings(max_examples=400, deadline=None)
@@ -115,7 +117,7 @@ def test_garbage_in_a_recipe(data):
             for entry in a3(scenarios=data.draw(st.sampled_from([[], ["profiling"], ["long_context"]])))
             + a2(replica="other")
         ]
-        plan_text(plan.plan(nodes, filters.releases()))
+        plan_text(plan.plan(nodes, files.releases()))
 
 
 def without(path):
@@ -130,33 +132,33 @@ def without(path):
 
 
 RECIPES = {
-    "empty": ("", "is empty; wanted a mapping."),
-    "list": ("- a", "is list; wanted a mapping."),
-    "not YAML": ("a: [", "is no YAML: "),
-    "not text": (b"\xff\xfe\x00", "cannot be read: "),
-    "no release": (without("release"), "lacks release; wanted a text."),
-    "no first": (without("releases"), "lacks releases.first; wanted a text."),
+    "empty": ("", "it is empty; wanted a mapping."),
+    "list": ("- a", "it is a list; wanted a mapping."),
+    "not YAML": ("a: [", "it is not YAML: "),
+    "not text": (b"\xff\xfe\x00", "it cannot be read: "),
+    "no release": (without("release"), "release is missing; wanted a string."),
+    "no first": (without("releases"), "releases.first is missing; wanted a string."),
     "no shm_size": (
         without("deployments.a3.container.shm_size"),
-        "lacks deployments.a3.container.shm_size; wanted a text.",
+        "deployments.a3.container.shm_size is missing; wanted a string.",
     ),
-    "no directory": (without("checkpoints.fp8.directory"), "lacks checkpoints.fp8.directory; wanted a text."),
+    "no directory": (without("checkpoints.fp8.directory"), "checkpoints.fp8.directory is missing; wanted a string."),
     "no hardware": (
         without("scenarios.profiling.hardware"),
-        "lacks scenarios.profiling.hardware; wanted a list of texts.",
+        "scenarios.profiling.hardware is missing; wanted a list of strings.",
     ),
-    "no deployments": (without("deployments"), "lacks deployments; wanted a mapping with at least one entry."),
+    "no deployments": (without("deployments"), "deployments is missing; wanted a mapping with at least one entry."),
     "args a list": (
         yaml.safe_dump(dict(RECIPE, scenarios={"x": {"hardware": ["a3"], "args": ["y"]}})),
-        'has scenarios.x.args as ["y"]; wanted a mapping of names to values.',
+        'scenarios.x.args is ["y"]; wanted a mapping of names to values.',
     ),
     "chips a word": (
         yaml.safe_dump(dict(RECIPE, deployments={"a3": dict(RECIPE["deployments"]["a3"], chips="all")})),
-        'has deployments.a3.chips as "all"; wanted a whole number from 1.',
+        'deployments.a3.chips is "all"; wanted a whole number from 1.',
     ),
     "unheard-of release": (
         yaml.safe_dump(dict(RECIPE, releases={"first": "v0.1", "last": "v0.23.0"})),
-        'has releases.first as "v0.1"; known vllm-ascend releases are ' + ", ".join(RELEASES) + ".",
+        'releases.first is "v0.1"; known vllm-ascend releases are ' + ", ".join(RELEASES) + ".",
     ),
 }
 
@@ -166,35 +168,35 @@ def test_a_bad_recipe_names_file_key_and_what_is_wanted(case, tmp_path):
     content, wanted = RECIPES[case]
     path = tmp_path / "own.yml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    errors = filters.plan(a3(name=str(path)))["errors"]
-    assert errors[0].startswith(f"node a3-node1: the recipe {path} {wanted}"), errors
+    errors = plans.plan(a3(name=str(path)))["errors"]
+    assert errors[0].startswith(f"node a3-node1: the recipe {path}: {wanted}"), errors
 
 
 def test_a_recipe_of_the_users_own_is_planned(tmp_path):
     path = tmp_path / "own.yml"
     path.write_text(yaml.safe_dump(dict(RECIPE, scenarios={}, name="Own"), sort_keys=False))
-    result = filters.plan(a3(name=str(path)))
-    assert result["errors"] == [] and result["nodes"][0]["recipe"]["name"] == "Own"
-    assert result["nodes"][0]["argv"] == filters.plan(a3())["nodes"][0]["argv"]
+    result = plans.plan(a3(name=str(path)))
+    assert result["errors"] == [] and processes(result)[0]["recipe"]["name"] == "Own"
+    assert processes(result)[0]["argv"] == processes(plans.plan(a3()))[0]["argv"]
 
 
 def test_a_recipe_for_other_hardware(tmp_path):
     path = tmp_path / "a3only.yml"
     path.write_text(yaml.safe_dump(dict(RECIPE, deployments={"a3": RECIPE["deployments"]["a3"]})))
-    assert filters.plan(a2(name=str(path)))["errors"] == [
+    assert plans.plan(a2(name=str(path)))["errors"] == [
         "replica default: the recipe MiniMax-M2.5 has no deployment for a2; it has a3. Choose another recipe with "
         "vllm_recipe_name."
     ]
 
 
 def test_every_recipe_of_the_collection_has_the_wanted_form():
-    for path in filters.RECIPES.glob("*.yml"):
+    for path in files.RECIPES.glob("*.yml"):
         assert recipe_errors(yaml.safe_load(path.read_text()), RELEASES) == []
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b", "/etc", "minimax_m25"])
 def test_a_recipe_that_is_not_there(name):
-    errors = filters.plan(a3(name=name))["errors"]
+    errors = plans.plan(a3(name=name))["errors"]
     assert len(errors) == 1 and errors[0].startswith(
         "node a3-node1: vllm_recipe_name is '" + name + "'; wanted one of "
     )

@@ -4,16 +4,24 @@ import copy
 import json
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan, recipe_of, releases, secrets_given
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inputs import recipe_errors
+from ansible_collections.ascend_ops.vllm.plugins.filter.plan import secrets_given
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import text as shown
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import recipe_of, releases
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.recipe import recipe_errors
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_plan import a2, a3, node
 
 
 def planned(nodes):
     result = plan(nodes)
     assert result["errors"] == []
-    return result["nodes"]
+    return processes(result)
+
+
+def nothing(errors):
+    """A plan that has errors alone."""
+    return {"services": [], "errors": errors, "warnings": [], "index": {}}
 
 
 def options(argv):
@@ -116,13 +124,13 @@ def test_container(over, key, wanted):
 
 
 MOUNT = (
-    "node a3-node1: vllm_recipe_container.mounts holds {0}; wanted {{source: /path, target: /path, read_only: "
+    "node a3-node1: vllm_recipe_container.mounts contains {0}; wanted {{source: /path, target: /path, read_only: "
     "true|false}}."
 )
 BAD_CONTAINER = [
     (
         {"nam": "x"},
-        "vllm_recipe_container holds 'nam'; known are name, shm_size, privileged, restart, user, "
+        "vllm_recipe_container contains 'nam'; known are name, shm_size, privileged, restart, user, "
         "log_max_size, log_max_file, init, mounts. Did you mean 'name'?",
     ),
     ({"name": "a b"}, "vllm_recipe_container.name is 'a b'; wanted letters, digits, '_', '.' and '-'."),
@@ -158,7 +166,7 @@ BAD_CONTAINER = [
 
 @pytest.mark.parametrize("over, wanted", BAD_CONTAINER)
 def test_bad_container(over, wanted):
-    assert plan(a3(container=over)) == {"nodes": [], "errors": ["replica default: " + wanted], "warnings": []}
+    assert plan(a3(container=over)) == nothing(["replica default: " + wanted])
 
 
 def test_mounts_are_added_and_may_be_written():
@@ -254,17 +262,17 @@ def test_an_ipv6_address():
 
 def with_secrets(nodes, secrets):
     """The nodes as the role vllm_recipe hands them over: with what may be known of their secrets."""
-    return [dict(entry, secrets=secrets_given(secrets)) for entry in nodes]
+    return [dict(entry, secrets=secrets_given(secrets)["names"]) for entry in nodes]
 
 
 def test_of_secrets_a_plan_has_the_names():
     nodes = with_secrets(a2(), {"VLLM_API_KEY": "canary-1", "HF_TOKEN": "canary-2"})
     result = plan(nodes)
-    assert [entry["secrets"] for entry in result["nodes"]] == [["HF_TOKEN", "VLLM_API_KEY"]] * 2
-    text = render.plan_text(result)
+    assert [entry["secrets"] for entry in processes(result)] == [["HF_TOKEN", "VLLM_API_KEY"]] * 2
+    text = shown.plan_text(result)
     assert text.count("\nsecrets: HF_TOKEN, VLLM_API_KEY (vllm_service_secrets)\n") == 2
-    assert "canary" not in text + json.dumps([nodes, result, render.plan_data(result)])
-    assert planned(a2())[0]["secrets"] == [] and "secrets:" not in render.plan_text(plan(a2()))
+    assert "canary" not in text + json.dumps([nodes, result, shown.plan_data(result)])
+    assert planned(a2())[0]["secrets"] == [] and "secrets:" not in shown.plan_text(plan(a2()))
 
 
 class EncryptedString:
@@ -298,29 +306,27 @@ def test_a_value_from_a_vault_is_a_text():
     ],
 )
 def test_bad_secrets_are_refused_without_their_values(secrets, says):
-    result = plan(with_secrets(a3(), secrets))
-    assert len(result["errors"]) == 1 and result["nodes"] == []
-    assert result["errors"][0].startswith("node a3-node1: " + says), result["errors"]
-    assert "canary" not in str(result) and "12345678" not in str(result)
+    given = secrets_given(secrets)
+    assert given["names"] == [] and len(given["errors"]) == 1
+    assert given["errors"][0].startswith(says), given["errors"]
+    assert "canary" not in str(given) and "12345678" not in str(given)
 
 
-IN_ENV = (
-    ", whose name is that of a secret; wanted it in vllm_service_secrets, whose values are in no plan, diff or output."
-)
-IN_ARGS = ", which every user of the node would see among the processes; wanted {0} in vllm_service_secrets."
+IN_ENV = ", which is the name of a secret; wanted it in vllm_service_secrets, whose values appear in no plan, diff or output."
+IN_ARGS = ", which every user of the node could read in the list of processes; wanted {0} in vllm_service_secrets."
 PLAIN = [
-    (dict(env={"VLLM_API_KEY": "canary"}), "vllm_recipe_env holds VLLM_API_KEY" + IN_ENV),
-    (dict(env={"DB_PASSWORD": 7}), "vllm_recipe_env holds DB_PASSWORD" + IN_ENV),
-    (dict(args={"api-key": "canary"}), "vllm_recipe_args holds 'api-key'" + IN_ARGS.format("VLLM_API_KEY")),
-    (dict(args={"--api_key": ["canary"]}), "vllm_recipe_args holds '--api_key'" + IN_ARGS.format("VLLM_API_KEY")),
-    (dict(args={"hf-token": "canary"}), "vllm_recipe_args holds 'hf-token'" + IN_ARGS.format("HF_TOKEN")),
+    (dict(env={"VLLM_API_KEY": "canary"}), "vllm_recipe_env contains VLLM_API_KEY" + IN_ENV),
+    (dict(env={"DB_PASSWORD": 7}), "vllm_recipe_env contains DB_PASSWORD" + IN_ENV),
+    (dict(args={"api-key": "canary"}), "vllm_recipe_args contains 'api-key'" + IN_ARGS.format("VLLM_API_KEY")),
+    (dict(args={"--api_key": ["canary"]}), "vllm_recipe_args contains '--api_key'" + IN_ARGS.format("VLLM_API_KEY")),
+    (dict(args={"hf-token": "canary"}), "vllm_recipe_args contains 'hf-token'" + IN_ARGS.format("HF_TOKEN")),
 ]
 
 
 @pytest.mark.parametrize("settings, says", PLAIN)
 def test_secrets_in_plain_are_refused(settings, says):
     result = plan(a3(**settings))
-    assert result == {"nodes": [], "errors": ["replica default: node a3-node1: " + says], "warnings": []}
+    assert result == nothing(["replica default: node a3-node1: " + says])
 
 
 @pytest.mark.parametrize(
@@ -345,8 +351,8 @@ def test_secrets_in_a_recipe_are_refused(kind, name):
     recipe[kind][name].setdefault("env", {})["HF_TOKEN"] = "canary"
     recipe[kind][name].setdefault("args", {})["api_key"] = "canary"
     assert recipe_errors(recipe, releases_known) == [
-        f"in {kind}.{name}.env holds HF_TOKEN{IN_ENV}",
-        "in {0}.{1}.args holds 'api_key'{2}".format(kind, name, IN_ARGS.format("VLLM_API_KEY")),
+        f"{kind}.{name}.env contains HF_TOKEN{IN_ENV}",
+        "{0}.{1}.args contains 'api_key'{2}".format(kind, name, IN_ARGS.format("VLLM_API_KEY")),
     ]
 
 
@@ -397,11 +403,11 @@ def test_tls_in_each_release(release):
     assert planned(a3(tls=PEMS, release=release))
 
 
-FORM = "; wanted {certificate: /path, key: /path} and where needed {ca: /path}, all on the node that serves the API."
-WHERE = "; wanted 'node', an IP address of the node that serves the API, or nothing for the recipe's."
+FORM = "; wanted {certificate: /path, key: /path} and optionally {ca: /path}, all on the node that serves the API."
+WHERE = "; wanted 'node', an IP address of the node that serves the API, or an empty value for what the recipe says."
 INSTEAD = (
-    "; wanted vllm_recipe_tls instead: it also gives the files to the container, checks them, and lets the proofs ask over "
-    "https."
+    "; wanted vllm_recipe_tls instead: it also gives the files to the container, checks them, and lets the checks of the "
+    "service connect over https."
 )
 AT_A3 = [
     (dict(tls={"certificate": "/a"}), 'node a3-node1: vllm_recipe_tls is {"certificate": "/a"}' + FORM),
@@ -418,10 +424,10 @@ AT_A3 = [
     (dict(listen="10.0.0"), 'node a3-node1: vllm_recipe_listen is "10.0.0"' + WHERE),
     (
         dict(listen="node", args={"host": "0.0.0.0"}),
-        "vllm_recipe_args holds 'host', which vllm_recipe_listen sets. Take one of them out.",
+        "vllm_recipe_args contains 'host', which vllm_recipe_listen sets. Remove one of them.",
     ),
-    (dict(args={"ssl_certfile": "/a"}), "the arguments hold 'ssl-certfile'" + INSTEAD),
-    (dict(args={"ssl-keyfile": "/a"}, tls=PEMS), "the arguments hold 'ssl-keyfile'" + INSTEAD),
+    (dict(args={"ssl_certfile": "/a"}), "the arguments contain 'ssl-certfile'" + INSTEAD),
+    (dict(args={"ssl-keyfile": "/a"}, tls=PEMS), "the arguments contain 'ssl-keyfile'" + INSTEAD),
 ]
 
 

@@ -6,9 +6,11 @@ import shutil
 import subprocess
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import engine, secrets
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import text as shown
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_plan import CASES, a2, a3
 
 ODD = {
@@ -36,7 +38,7 @@ json.dump({{"argv": sys.argv[1:], "env": dict(os.environ)}}, open({out!r}, "w"))
 
 
 def nodes_of(case):
-    return plan((a3 if case.startswith("a3") else a2)(**CASES[case]))["nodes"]
+    return processes(plan((a3 if case.startswith("a3") else a2)(**CASES[case])))
 
 
 def lay(node, folder, nic="eth7"):
@@ -97,7 +99,7 @@ def test_the_command_that_runs_is_the_plans(case, tmp_path):
 
 
 def test_odd_arguments_and_values_arrive_unharmed(tmp_path):
-    (node,) = plan(a3(args=ARGS, env=ODD))["nodes"]
+    (node,) = processes(plan(a3(args=ARGS, env=ODD)))
     seen, _said = launch(node, tmp_path)
     assert seen["argv"] == node["argv"][1:]
     position = seen["argv"].index("--additional-config")
@@ -108,7 +110,7 @@ def test_odd_arguments_and_values_arrive_unharmed(tmp_path):
 
 
 def test_the_environment_file_is_for_a_shell_and_nobody_else(tmp_path):
-    (node,) = plan(a3(env=ODD))["nodes"]
+    (node,) = processes(plan(a3(env=ODD)))
     lay(node, tmp_path)
     assert (tmp_path / "service.env").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "launch.sh").stat().st_mode & 0o777 == 0o755
@@ -117,27 +119,27 @@ def test_the_environment_file_is_for_a_shell_and_nobody_else(tmp_path):
 
 @pytest.mark.parametrize("libraries, found", [([0], "0"), ([1], "1"), ([0, 1], "0"), ([], None)])
 def test_jemalloc_is_looked_for_in_the_image(libraries, found, tmp_path):
-    seen, said = launch(plan(a3())["nodes"][0], tmp_path, libraries)
+    seen, said = launch(processes(plan(a3()))[0], tmp_path, libraries)
     wanted = f"{tmp_path}/{found}/libjemalloc.so.2" if found else None
     assert seen["env"].get("LD_PRELOAD") == wanted
     assert ("no libjemalloc.so.2 in this image" in said) == (found is None)
 
 
 def test_jemalloc_beside_another_library(tmp_path):
-    (node,) = plan(a3(env={"LD_PRELOAD": "{JEMALLOC}:/nowhere/libother.so"}))["nodes"]
+    (node,) = processes(plan(a3(env={"LD_PRELOAD": "{JEMALLOC}:/nowhere/libother.so"})))
     seen, _said = launch(node, tmp_path, [1])
     assert seen["env"]["LD_PRELOAD"] == f"{tmp_path}/1/libjemalloc.so.2:/nowhere/libother.so"
 
 
 def test_without_jemalloc_nothing_is_said_of_it(tmp_path):
-    (node,) = plan(a3(env={"LD_PRELOAD": None}))["nodes"]
+    (node,) = processes(plan(a3(env={"LD_PRELOAD": None})))
     seen, said = launch(node, tmp_path)
     assert "LD_PRELOAD" not in seen["env"] and said == ""
     assert "libjemalloc" not in (tmp_path / "launch.sh").read_text()
 
 
 def test_the_drivers_libraries_come_first_where_there_is_a_driver(tmp_path):
-    script = render.launch_script(plan(a3())["nodes"][0]).replace("/usr/local/Ascend/driver/lib64", str(tmp_path))
+    script = render.launch_script(processes(plan(a3()))[0]).replace("/usr/local/Ascend/driver/lib64", str(tmp_path))
     head = script[: script.index("set -eu")] + 'echo "$LD_LIBRARY_PATH"'
     for before, wanted in (("", "{0}/common:{0}/driver:{0}"), ("/x", "{0}/common:{0}/driver:{0}:/x")):
         said = subprocess.check_output(["bash", "-c", head], text=True, env={"LD_LIBRARY_PATH": before})
@@ -145,46 +147,46 @@ def test_the_drivers_libraries_come_first_where_there_is_a_driver(tmp_path):
 
 
 def test_a_missing_environment_file_stops_the_script(tmp_path):
-    script = lay(plan(a3())["nodes"][0], tmp_path)
+    script = lay(processes(plan(a3()))[0], tmp_path)
     (tmp_path / "service.env").unlink()
     assert subprocess.run(["bash", str(script)], capture_output=True).returncode != 0
 
 
 @pytest.mark.parametrize("nic", [None, ""])
 def test_without_an_interface(nic):
-    node = plan(a2())["nodes"][0]
+    node = processes(plan(a2()))[0]
     with pytest.raises(ValueError) as caught:
         render.environment_file(node, nic)
     assert str(caught.value) == (
         "node a2-node1: no interface is known that carries 10.0.0.11; see network.address of the preflight."
     )
-    assert "HCCL_BUFFSIZE=1024\n" in render.environment_file(plan(a3())["nodes"][0], nic)  # names no interface
+    assert "HCCL_BUFFSIZE=1024\n" in render.environment_file(processes(plan(a3()))[0], nic)  # names no interface
 
 
 def test_create_argv():
-    spec = plan(a3(container={"privileged": True}))["nodes"][0]["container"]
+    spec = processes(plan(a3(container={"privileged": True})))[0]["container"]
     argv = engine.create_argv(spec, [{"source": "/a", "target": "/b", "read_only": False}], {"x": "1"})
     text = " ".join(argv)
     assert argv[:3] == ["create", "--name", "vllm-ascend"] and "--privileged" in argv and "--init" in argv
     assert "--mount type=bind,source=/a,target=/b --label x=1" in text and "hccn.conf" not in text
     assert argv[-4:] == ["--entrypoint", "/bin/bash", spec["image"], "/etc/ascend-vllm/launch.sh"]
     assert text.count("--device ") == 16 + 3
-    plain = engine.create_argv(plan(a2())["nodes"][0]["container"])
+    plain = engine.create_argv(processes(plan(a2()))[0]["container"])
     assert "--privileged" not in plain and "--shm-size 1200g --restart unless-stopped" in " ".join(plain)
     assert "type=bind,source=/etc/hccn.conf,target=/etc/hccn.conf,readonly" in plain
 
 
 def test_plan_text_shows_all_that_runs():
     result = plan(a2(args={"additional-config": {"it's": 1}}))
-    text = render.plan_text(result)
-    for node in result["nodes"]:
+    text = shown.plan_text(result)
+    for node in processes(result):
         assert "{host}  {role} of replica default  a2  {address}".format(**node) in text
         for name, value in node["env"].items():
             assert f"\n    {name}={value}\n" in text
     lines = [line.strip() for line in text.splitlines()]
     assert "--max-num-seqs 128" in lines and "--headless" in lines and "--name minimax2_5" in lines
     assert """--additional-config '{"enable_cpu_binding":true,"it'"'"'s":1}'""" in lines
-    assert "{NIC}  the interface that carries the node's address; the node tells it at deploy" in lines
+    assert "{NIC}  the interface that carries the node's address; the node reports it at deploy" in lines
     marked = [line for line in lines if line.endswith("# where the node has it")]
     assert len(marked) == 2 * 9 and any("hccn.conf" in line for line in marked)
     assert "recipe:   MiniMax-M2.5 v0.20.2rc1, checkpoint fp8, scenarios none" in lines
@@ -214,14 +216,25 @@ def test_names_that_only_look_like_secrets(name):
 
 def test_secrets_are_not_shown():
     planned = plan(a2())
-    planned["nodes"][0]["env"].update(OLD_API_KEY="canary-1", MAX_TOKENS="4711")  # as an older version had it
-    shown = render.plan_text(planned) + json.dumps(render.plan_data(planned))
-    assert "canary" not in shown and "MAX_TOKENS=4711" in shown
-    assert "OLD_API_KEY=********" in shown
+    processes(planned)[0]["env"].update(OLD_API_KEY="canary-1", MAX_TOKENS="4711")  # as an older version had it
+    said = shown.plan_text(planned) + json.dumps(shown.plan_data(planned))
+    assert "canary" not in said and "MAX_TOKENS=4711" in said
+    assert "OLD_API_KEY=********" in said
+
+
+def test_secrets_in_arguments_are_not_shown():
+    planned = plan(a3(args={"hf-token": True}))
+    (process,) = processes(planned)
+    assert "--hf-token" in shown.plan_text(planned) and "--hf-token" in process["argv"]
+    process["args"]["api_key"] = "canary-1"  # as an older version had it
+    process["argv"] += ["--api_key", "canary-1"]
+    said = shown.plan_text(planned) + json.dumps(shown.plan_data(planned))
+    assert "canary" not in said and "--api_key '********'" in said
+    assert processes(planned)[0]["args"]["api_key"] == "canary-1", "the plan itself stays as it is"
 
 
 def test_the_launch_script_reads_secrets_where_there_are_some(tmp_path):
-    text = render.launch_script(plan(a3())["nodes"][0])
+    text = render.launch_script(processes(plan(a3()))[0])
     command = text[text.index("set -eu") :].replace("/etc/ascend-vllm", str(tmp_path))
     (tmp_path / "launch.sh").write_text(command[: command.index("exec vllm")] + 'echo "$A ${KEY:-none}"')
     (tmp_path / "service.env").write_text("A=plain\nKEY=plain\n")

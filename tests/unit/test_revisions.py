@@ -6,9 +6,9 @@ import json
 import os
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import records, revisions
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.revisions import (
     RevisionError,
@@ -16,10 +16,11 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.revisions i
     kept_image,
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.rollback import agree, group_id, rollback_target
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_engine_modules import IMAGE, IMAGE_ID, Docker, run_module
 from test_plan import a3
 
-NODE = plan(a3())["nodes"][0]
+NODE = processes(plan(a3()))[0]
 NAME = NODE["container"]["name"]
 HOSTS = [NODE["host"]]
 FOLDER = "etc/ascend-vllm/" + NAME

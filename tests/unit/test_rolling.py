@@ -3,12 +3,21 @@
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import rollout
 
+
+def service(name, *processes):
+    """A service of one instance, as a plan has it."""
+    return {"name": name, "instances": [{"name": "serve-0", "role": "serve", "processes": list(processes)}]}
+
+
 PLAN = {
-    "nodes": [
-        {"host": "a1", "replica": "r1", "role": "primary", "service": {"url": "http://a1"}},
-        {"host": "b1", "replica": "r2", "role": "primary", "service": {"url": "http://b1"}},
-        {"host": "a2", "replica": "r1", "role": "secondary", "service": {"url": "http://a1"}},
-        {"host": "c1", "replica": "r3", "role": "single", "service": {"url": "http://c1"}},
+    "services": [
+        service(
+            "r1",
+            {"host": "a1", "replica": "r1", "role": "primary", "service": {"url": "http://a1"}},
+            {"host": "a2", "replica": "r1", "role": "secondary", "service": {"url": "http://a1"}},
+        ),
+        service("r2", {"host": "b1", "replica": "r2", "role": "primary", "service": {"url": "http://b1"}}),
+        service("r3", {"host": "c1", "replica": "r3", "role": "single", "service": {"url": "http://c1"}}),
     ],
     "warnings": [],
 }
@@ -18,7 +27,7 @@ RECIPE = {"name": "m", "release": "v1", "checkpoint": "fp8", "scenarios": []}
 def test_nodes_of_a_replica_are_one_batch():
     assert rollout.order(PLAN) == "a1,a2,b1,c1"
     assert rollout.batches(PLAN) == [2, 1, 1]
-    assert (rollout.order({"nodes": []}), rollout.batches({"nodes": []})) == ("all:!all", [1])
+    assert (rollout.order({"services": []}), rollout.batches({"services": []})) == ("all:!all", [1])
 
 
 def test_the_summary():
@@ -33,7 +42,7 @@ def test_the_summary():
     assert rollout.text(PLAN, states, "rollback").splitlines()[:6] == [
         "replica r1  a1, a2",
         "  rollback restarted: changed: created on a1",
-        "  now      m v1, fp8, scenarios none; generation i1 of group g1",
+        "  now      m v1, fp8, scenarios none; revision i1 of group g1",
         "  proof    http://a1: service.models pass; service.chat pass",
         "replica r2  b1",
         "  rollback unchanged: it answers",
@@ -51,7 +60,7 @@ FAILURES = {
         [
             "replica r2 did not take the new plan.",
             "why       b1: the container died (exit code 1). (task: start | Wait)",
-            "rolled back to what ran before, and it answers again",
+            "rolled back to the revision that ran before, and it answers again",
             "on the new plan: r1; not touched: r3",
         ],
     ),
@@ -61,7 +70,7 @@ FAILURES = {
         {"a1": {"state": "failed", "task": "T", "msg": "no"}, "a2": DONE},
         [],
         [
-            "the rollback FAILED, too: a1: no (task: T)",
+            "the rollback FAILED as well: a1: no (task: T)",
             "run rollback.yml",
             "on the new plan: none; not touched: r2, r3",
         ],
@@ -73,7 +82,7 @@ FAILURES = {
         ["a2"],
         [
             "lost      a2 cannot be reached",
-            "files of a1 are those of before, and were not started without a2",
+            "files of a1 are restored, and were not started without a2",
             "bring a2 back",
         ],
     ),

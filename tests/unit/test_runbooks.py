@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import known_inputs
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import known_inputs
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inventory import PLAYBOOK_INPUTS
 
 from tests.documented import PAGES, ROOT, commands, playbook_of, variables

@@ -40,7 +40,17 @@ def probe(**arguments):
     result = run_module("vllm_probe", **arguments)
     if not result.get("failed"):
         assert result.pop("changed") is False
-        assert set(result) == {"state", "verdicts", "answer", "container", "log", "causes"}
+        assert set(result) == {
+            "state",
+            "verdicts",
+            "answer",
+            "container",
+            "log",
+            "causes",
+            "taken",
+            "stage",
+            "last_start",
+        }
     return result
 
 

@@ -2,13 +2,16 @@
 
 import ast
 import importlib
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import known_inputs
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import known_inputs
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inventory import OUTPUTS, PLAYBOOK_INPUTS
+
+from tools.roles_doc import outputs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROLES = {path.name: path for path in sorted((ROOT / "roles").iterdir()) if path.is_dir()}
@@ -105,6 +108,11 @@ def test_only_known_inputs_are_used(path):
     assert names <= set(known_inputs() + PLAYBOOK_INPUTS + OUTPUTS)
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_the_specs_describe_the_outputs_of_a_role(role):
+    assert sorted(outputs(role)) == sorted(name for name in OUTPUTS if name.startswith(role + "_"))
+
+
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_every_output_is_set_by_the_role_or_playbook_that_it_is_named_after(name):
     setting = re.compile(rf"(register: {name}$|^\s+{name}:)", re.M)
@@ -139,11 +147,33 @@ def test_every_input_is_used_by_its_role(role):
             assert re.search(r"\b" + name + r"\b", text), name
 
 
+def filters():
+    """Name to function of all filters."""
+    known = {}
+    for path in (ROOT / "plugins" / "filter").glob("*.py"):
+        known.update(importlib.import_module(PACKAGE + "filter." + path.stem).FilterModule().filters())
+    return known
+
+
+def test_every_filter_is_documented_and_every_documented_filter_is_there():
+    assert {path.stem for path in (ROOT / "plugins" / "filter").glob("*.yml")} == set(filters())
+
+
+@pytest.mark.parametrize("name", sorted(filters()))
+def test_documented_arguments_of_a_filter_equal_those_of_its_function(name):
+    described = load(ROOT / "plugins" / "filter" / (name + ".yml"))["DOCUMENTATION"]
+    taken = list(inspect.signature(filters()[name]).parameters.values())[1:]
+    assert described["name"] == name
+    positional = [item.strip() for item in described.get("positional", "").split(",") if item.strip()]
+    assert positional == [parameter.name for parameter in taken]
+    assert list(described["options"]) == ["_input", *positional]
+    for parameter in taken:
+        assert described["options"][parameter.name].get("required", False) == (parameter.default is parameter.empty)
+
+
 def test_every_filter_in_use_is_there():
     used = {name for path in YAML_FILES for name in re.findall(r"\|\s*ascend_ops\.vllm\.(\w+)", path.read_text())}
-    known = set()
-    for path in (ROOT / "plugins" / "filter").glob("*.py"):
-        known |= set(importlib.import_module(PACKAGE + "filter." + path.stem).FilterModule().filters())
+    known = set(filters())
     assert used and used <= known
 
 

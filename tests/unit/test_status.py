@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import layout
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import (
     Engine,
@@ -14,13 +13,15 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine imp
     spec_digest,
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import drift, records, status
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.report import report
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.text import duration, text
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_engine_modules import Docker
 from test_plan import a2, a3
 
-NODES = plan(a2())["nodes"]
+NODES = processes(plan(a2()))
 NOW = 1800000000
 FOLDER = "/etc/ascend-vllm/minimax2_5/"
 BUFFERS = ("environment", "HCCL_BUFFSIZE", "7", "1024", FOLDER + "service.env")
@@ -413,7 +414,7 @@ def test_the_same_on_all_nodes_is_told_once():
 
 
 def test_several_replicas_are_counted():
-    nodes = plan(a2(replica="x") + a3(replica="y"))["nodes"]
+    nodes = processes(plan(a2(replica="x") + a3(replica="y")))
     told = {node["host"]: healthy(node) for node in nodes}
     stopped(told["a2-node1"])
     seen = report(nodes, told)
@@ -439,7 +440,7 @@ def test_duration():
 @pytest.fixture
 def node(tmp_path, monkeypatch):
     """A node of the plan whose folders, engine and systemd are all in a folder of the test; as just deployed."""
-    made = copy.deepcopy(plan(a3())["nodes"][0])
+    made = copy.deepcopy(processes(plan(a3()))[0])
     folder = tmp_path / "etc"
     made["container"]["mounts"] = [
         {"source": str(folder), "target": "/etc/ascend-vllm", "read_only": True, "optional": False, "create": True}

@@ -14,6 +14,7 @@ SETTINGS = {
     "ready_timeout": 99,
     "secrets": {},
     "api_key": "k",
+    "restart": False,
 }
 
 
@@ -24,6 +25,7 @@ def process(host="n1", role="primary"):
         "replica": "r1",
         "hardware": "a2",
         "container": {"name": "c"},
+        "ports": {"api": 1, "hccl": [60000, 60001]},
         "service": {"url": "http://n1:1", "model": "m", "tool_calls": False},
     }
 
@@ -81,7 +83,7 @@ def test_a_member_that_left_the_play_is_lost():
 def test_what_only_reads_goes_on_after_a_member_failed(name):
     target = {"errors": [], "ids": {"n1": "i1"}}
     answers = {
-        "vllm_probe": {"state": "ready", "verdicts": [], "answer": "", "container": CONTAINER},
+        "vllm_probe": {"state": "ready", "verdicts": [], "answer": "", "container": CONTAINER, "taken": []},
         "vllm_revision": {"process": process(), "revision": {"id": "i1"}, "written": [], "mtime": 1.0},
     }
     result, ran = take(name, member(), [{"failed": True}], answers=answers, settings={"target": target})
@@ -115,7 +117,13 @@ def test_a_key_of_the_inventory_is_sent_but_that_of_a_restored_revision_is_read_
 DECISIONS = {
     "keep": ({"ready": True}, {}, {}, "keep"),
     "another member changed": ({"ready": True}, {"changed": ["launch.sh"]}, {}, "restart"),
-    "a restart is asked for": ({"ready": True}, {}, {"restart": True}, "restart"),
+    "a restart is asked for": ({"ready": True, "restart": True}, {"restart": True}, {}, "restart"),
+    "a restart of what does not run": (
+        {"container": None, "restart": True},
+        {"container": None, "restart": True},
+        {},
+        "start",
+    ),
     "nothing runs": ({"container": None}, {"container": None}, {}, "start"),
 }
 
@@ -175,10 +183,28 @@ def test_a_service_that_does_not_answer_is_named_with_the_way_out():
     assert str(caught.value) == "n1: service.chat failed: seen HTTP 500; wanted tokens. Read the log."
 
 
+def test_a_restart_does_not_ask_a_service_that_may_hang():
+    answers = {"vllm_probe": {"state": "ready", "container": CONTAINER, "taken": []}}
+    result, ran = take("find", member(), answers=answers, settings={"restart": True})
+    assert "url" not in ran[0][1] and result["state"]["ready"] is False
+    own = {"state": result["state"]}
+    assert take("probe", own)[0]["skipped"]
+
+
 def test_a_container_that_is_not_there_cannot_be_started():
     with pytest.raises(Failed) as caught:
         take("find", member(), answers={"vllm_probe": {"state": "dead", "container": None}})
     assert "there is no container c to start; run deploy_a2.yml first" in str(caught.value)
+
+
+def test_nothing_is_started_on_ports_that_something_else_listens_on():
+    taken = [{"port": 1, "pid": 4711, "name": "nginx"}, {"port": 60000, "pid": None, "name": None}]
+    answers = {"vllm_probe": {"state": "dead", "container": dict(CONTAINER, running=False), "taken": taken}}
+    with pytest.raises(Failed) as caught:
+        take("find", member(), answers=answers)
+    assert "ports of the service are taken: 1 by pid 4711 (nginx), 60000 by a process that is not visible" in str(
+        caught.value
+    )
 
 
 def test_a_restored_plan_takes_the_place_of_the_inventorys_and_keeps_the_replicas_name():

@@ -9,11 +9,12 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import layout
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine, EngineError, spec_digest
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import supervise
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import arguments, desired, supervision
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_engine_modules import STARTED, Docker
 from test_plan import a2
 
@@ -335,7 +336,7 @@ def test_the_exit_code_is_told_also_while_the_engine_starts_it_again():
     assert "exit code 3" in life.state["last_restart"]["reason"]
 
 
-def test_a_busy_service_is_not_asked_and_an_idle_one_is():
+def test_a_busy_service_is_not_asked_and_an_idle_one_is(monkeypatch):
     server = HTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     settings = dict(SETTINGS, url=f"http://127.0.0.1:{server.server_port}", model="m", ca_file="")
@@ -351,6 +352,11 @@ def test_a_busy_service_is_not_asked_and_an_idle_one_is():
         assert busy["answer"]["kind"] == "tokens" and Server.asked == 2, "its counters moved: it need not be asked"
     finally:
         server.shutdown()
+    # Its socket still takes connections, and nobody answers.
+    settings["probe_timeout"] = 0.5
+    monkeypatch.setattr(
+        supervise.Client, "text", lambda self, path, _timeout, text=supervise.Client.text: text(self, path, 0.5)
+    )
     assert supervise.look_primary(settings, state)["answer"]["kind"] == "none"
 
 
@@ -363,7 +369,7 @@ def deployed(tmp_path, monkeypatch):
     monkeypatch.setattr(layout, "SERVICE_DIR", str(tmp_path / "etc"))
     monkeypatch.setattr(layout, "RECORDS_DIR", str(tmp_path / "var"))
     docker = Docker(tmp_path).have_image()
-    process = plan(a2())["nodes"][1]
+    process = processes(plan(a2()))[1]
     process["env"]["MY_TOKEN"] = "canary"
     spec = process["container"]
     folder = tmp_path / "etc" / spec["name"]
@@ -476,14 +482,12 @@ def test_settings_name_the_primary_of_the_own_replica():
             "container": {"name": "c"},
         }
 
-    plan = {
-        "nodes": [
-            node("a", "primary", "x", "192.0.2.1"),
-            node("b", "secondary", "x", "192.0.2.2"),
-            node("c", "primary", "y", "192.0.2.3"),
-            node("d", "secondary", "y", "192.0.2.4"),
-        ]
-    }
-    settings = supervision.settings_for(plan, "d", {"interval": "15", "engine": "docker"})
+    processes = [
+        node("a", "primary", "x", "192.0.2.1"),
+        node("b", "secondary", "x", "192.0.2.2"),
+        node("c", "primary", "y", "192.0.2.3"),
+        node("d", "secondary", "y", "192.0.2.4"),
+    ]
+    settings = supervision.settings_for(processes, "d", {"interval": "15", "engine": "docker"})
     assert settings["primary"] == {"address": "192.0.2.3", "rpc": 2347}
     assert (settings["role"], settings["name"], settings["interval"]) == ("secondary", "c", 15)

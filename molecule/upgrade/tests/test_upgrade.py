@@ -154,7 +154,7 @@ def test_an_upgrade_that_does_not_come_up_is_rolled_back_and_the_other_replica_i
     for wanted in (
         "replica r1 did not take the new plan",
         "[bad-value] The log says: Value error, User-specified max_model_len (99999999)",
-        "rolled back to what ran before, and it answers again",
+        "rolled back to the revision that ran before, and it answers again",
         "on the new plan: none; not touched: r2",
         "archive ",
     ):

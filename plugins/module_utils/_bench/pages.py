@@ -56,7 +56,7 @@ def chart(title, across, up, points, marks=(), dots=False):
     at = {"x": [x for x, unused in points], "y": [y for unused, y in points]}
     for _label, value, axis in marks:
         at[axis].append(value)
-    low = {"x": min(0, min(at["x"])), "y": 0}
+    low = {"x": min(0, *at["x"]), "y": 0}
     high = {axis: (max(at[axis]) or 1) * 1.04 for axis in "xy"}
 
     def place(x, y):

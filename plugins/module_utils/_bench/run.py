@@ -69,7 +69,7 @@ def command(scenario, service, seed, folder, prompts=None, concurrency=None):
     words += ["--dataset-name", scenario["dataset"]]
     if scenario["dataset"] == "prefix_repetition":
         for name in ("prefix_tokens", "suffix_tokens", "output_tokens"):
-            words += ["--prefix-repetition-{0}-len".format(name.split("_")[0]), str(scenario[name])]
+            words += ["--prefix-repetition-{0}-len".format(name.partition("_")[0]), str(scenario[name])]
         words += ["--prefix-repetition-num-prefixes", str(scenario["prefixes"])]
     else:
         words += ["--random-input-len", str(scenario["input_tokens"])]

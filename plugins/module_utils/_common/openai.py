@@ -12,14 +12,9 @@ import json
 import socket
 import ssl
 import time
-
-try:
-    from http.client import HTTPException
-    from urllib.error import HTTPError, URLError
-    from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
-except ImportError:  # Python 2, which no node needs; keeps sanity's import test quiet
-    HTTPException = HTTPError = URLError = Exception
-    HTTPSHandler = ProxyHandler = Request = build_opener = None
+from http.client import HTTPException
+from urllib.error import HTTPError, URLError
+from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
 # Trust a certificate of the file by itself, be it signed by another that is not there. Named in ssl since Python 3.10.
 PARTIAL_CHAIN = 0x80000
@@ -131,7 +126,7 @@ class Client:
 
     def max_model_len(self):
         """How many tokens a request may have in all, or None where the service does not tell."""
-        unused, data, unused = self._request("/v1/models")
+        _status, data, _error = self._request("/v1/models")
         try:
             (limit,) = [item.get("max_model_len") for item in data["data"] if item["id"] == self.model]
         except (AttributeError, KeyError, TypeError, ValueError):
@@ -140,7 +135,7 @@ class Client:
 
     def version(self):
         """The version of vLLM that serves, or an empty text."""
-        unused, data, unused = self._request("/version")
+        _status, data, _error = self._request("/version")
         return str(data.get("version", "")) if isinstance(data, dict) else ""
 
     def _remedy(self, status, error, other):

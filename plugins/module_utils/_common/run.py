@@ -106,7 +106,7 @@ def _start(
     argv: List[str], env: Optional[Dict[str, str]], given: str = ""
 ) -> Tuple[Tuple[int, str], Optional[subprocess.Popen]]:
     try:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # pylint: disable=ansible-bad-function  # also without AnsibleModule
             argv,
             stdin=subprocess.PIPE if given else subprocess.DEVNULL,
             stdout=subprocess.PIPE,

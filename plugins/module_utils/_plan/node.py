@@ -1,114 +1,118 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What one node of a plan runs: its arguments, environment, ports and container."""
+"""What one process of a replica gets: command line, environment, ports, container."""
 
 from __future__ import annotations
 
-import json
-import re
+from dataclasses import dataclass
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.secrets import ENV_NAME
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inputs import (
-    PlanError,
-    listed,
-    nearest,
-    shown,
-)
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import network, topology
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.container import TLS_DIR, spec
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.errors import raise_all, shown
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import Process
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.options import (
-    merge,
     port,
     same_option,
+    served_name,
     value_of,
 )
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.ports import API_PORT, ports_of
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.recipe import Choice, checkpoints_read
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.render import argv
 
-NPU_MANAGEMENT_DEVICES = ("/dev/davinci_manager", "/dev/devmm_svm", "/dev/hisi_hdc")
-# Driver parts that the container shares with the host. Which of them exist depends on the driver's version.
-DRIVER_MOUNTS = (
-    "/usr/local/dcmi",
-    "/usr/local/Ascend/driver/tools/hccn_tool",
-    "/usr/local/bin/npu-smi",
-    "/usr/local/sbin/npu-smi",  # where newer drivers put it
-    "/usr/local/Ascend/driver/lib64",
-    "/usr/local/Ascend/driver/version.info",
-    "/etc/ascend_install.info",
-    # Not in the guide. Without it a service starts and answers wrongly: vllm-ascend issues 7711 and 4866.
-    "/etc/hccn.conf",
-)
-SERVICE_DIR = "/etc/ascend-vllm"
-# Where the container sees certificate and key. Nothing can be mounted below the folder of the service.
-TLS_DIR = "/etc/ascend-vllm-tls"
 TLS_OPTIONS = ("ssl-certfile", "ssl-keyfile")
-HCCL_BASE_PORT = 60000
-
-_DIRECTORY = re.compile(r"/[^,\n]*[^,\n/]/*\Z")
-# What vllm_recipe_container may hold besides mounts: a pattern and its words, or None for true and false.
-CONTAINER_SETTINGS = {
-    "name": (r"[A-Za-z0-9][A-Za-z0-9_.-]*", "letters, digits, '_', '.' and '-'"),
-    "shm_size": (r"[1-9][0-9]*[bkmgBKMG]?", "a size such as 16g"),
-    "privileged": None,
-    "restart": (r"no|always|unless-stopped|on-failure(:[0-9]+)?", "'no', always, unless-stopped or on-failure:N"),
-    # The files with environment and secrets are root's alone (0600), and so are the NPU devices on most nodes.
-    "user": (
-        r"(root|0)(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?",
-        "root, which alone can read the service's files, or root:group",
-    ),
-    "log_max_size": (r"[1-9][0-9]*[kmg]?", "a size such as 100m"),
-    "log_max_file": (r"[1-9][0-9]*", "a whole number from 1"),
-    "init": None,
-}
+# Addresses to which a server binds to be reached at every address of its node.
+ANY_ADDRESS = ("0.0.0.0", "::")
 
 
-def override_container(container, over):
-    known = list(CONTAINER_SETTINGS) + ["mounts"]
-    errors = [
-        f"vllm_recipe_container holds '{key}'; known are {listed(known)}.{nearest(key, known)}"
-        for key in over
-        if key not in known
-    ]
-    if errors:
-        raise PlanError(errors)
-    over = dict(over)
-    mounts = over.pop("mounts", None) or []
-    if not isinstance(mounts, list):
-        raise PlanError([f"vllm_recipe_container.mounts is {shown(mounts)}; wanted a list of mounts."])
-    merged = merge(container, over)
-    merged["mounts"] = (container.get("mounts") or []) + mounts
-    for key, form in CONTAINER_SETTINGS.items():
-        if key not in merged and key not in ("name", "shm_size"):
-            continue
-        value = merged.get(key)
-        if form is None:
-            merged[key] = truth(value)
-            if merged[key] is None:
-                errors.append(f"vllm_recipe_container.{key} is {shown(value)}; wanted true or false.")
-        elif isinstance(value, bool) or not re.match(f"({form[0]})\\Z", str(value)) or value is None:
-            errors.append(
-                "vllm_recipe_container.{0} is {1}; wanted {2}.".format(
-                    key, f"'{value}'" if isinstance(value, str) else shown(value), form[1]
-                )
-            )
-        else:
-            merged[key] = str(value)
-    if errors:
-        raise PlanError(errors)
-    return merged
+@dataclass(frozen=True)
+class Shared:
+    """What all processes of a replica have in common; ``env`` and ``args`` with their tokens not filled in yet.
+
+    ``weights_dir`` is a path on the nodes, ``primary`` the address of the node that serves the API, ``tls`` the setting.
+    """
+
+    choice: Choice
+    env: dict
+    args: dict
+    container: dict
+    weights_dir: str
+    primary: str
+    sizes: topology.Sizes
+    tls: dict
+
+    @property
+    def model(self):
+        """Path of the served checkpoint."""
+        return f"{self.weights_dir}/{self.choice.checkpoint['directory']}"
+
+    def tokens(self, address, devices):
+        """What the tokens in environment and arguments mean for a process: name without braces to text."""
+        return {
+            "WeightsDir": self.weights_dir,
+            "PrimaryNodeIP": self.primary,
+            "NodeIP": address,
+            # The container numbers its chips from 0.
+            "Devices": ",".join(map(str, range(len(devices)))),
+        }
 
 
-def truth(value):
-    """True or False, also from the words that templates turn them into; None for all else."""
-    return {"true": True, "yes": True, "false": False, "no": False}.get(str(value).lower())
+def process(shared, member, index):
+    """The process on one node of a replica.
+
+    :param member: a ``topology.Member``.
+    :param index: the number of the node in its replica, from 0; it gives the data parallel ranks.
+    :return: a ``model.Process``.
+    :raises PlanError: with what is wrong with environment, ports or container.
+    """
+    serves = member.role != "secondary"
+    devices = member.devices(shared.choice.deployment)
+    ranks = shared.sizes.ranks(index)
+    args = shared.args if serves else secondary_args(shared.args, ranks[0])
+    tls = shared.tls if serves else {}
+    tokens = shared.tokens(member.address, devices)
+    filled = fill(args, tokens)
+    return Process(
+        host=member.host,
+        role=member.role,
+        address=member.address,
+        ports=ports_of(args, shared.env, len(devices), member.role),
+        env=environment(shared.env, tokens),
+        model=shared.model,
+        args=filled,
+        argv=["vllm", "serve", shared.model, *argv(filled)],
+        secrets=list(member.secrets),
+        container=spec(shared.container, shared.choice.image, devices, shared.weights_dir, tls),
+        ranks=ranks,
+        weights=checkpoints_read(shared.choice, filled, shared.weights_dir),
+        listen=listen_of(filled) if serves else "",
+        tls=tls,
+    )
 
 
-def args_of(role, args, start_rank):
-    """The arguments in the guide's order, with what only a secondary has, or does not have."""
-    if role != "secondary":
-        return args
+def endpoint(shared):
+    """What a client of the replica needs to know: ``{"url", "model", "tool_calls", "ca_file"}``."""
+    args = fill(shared.args, shared.tokens(shared.primary, []))
+    return {
+        "url": url_of(args, shared.primary),
+        "model": served_name(shared.args) or shared.model,
+        "tool_calls": bool(value_of(shared.args, "enable-auto-tool-choice")),
+        "ca_file": str(shared.tls.get("ca") or shared.tls.get("certificate") or ""),
+    }
+
+
+# -- arguments ----------------------------------------------------------------------------------------------------
+
+
+def secondary_args(args, start_rank):
+    """The arguments of a secondary, in the guide's order: without an API server, and with its first rank."""
     result = {}
     for name, value in args.items():
         if name == "host":
             result["headless"] = True
-        elif name not in ("port",) + TLS_OPTIONS:
+        elif name not in ("port", *TLS_OPTIONS):
             result[name] = value
         if name == "data-parallel-size-local":
             result["data-parallel-start-rank"] = start_rank
@@ -118,6 +122,7 @@ def args_of(role, args, start_rank):
 
 
 def fill(value, tokens):
+    """A value with ``{name}`` replaced by the text of each token, in mappings and lists too; a copy of both."""
     if isinstance(value, dict):
         return {key: fill(item, tokens) for key, item in value.items()}
     if isinstance(value, list):
@@ -128,28 +133,11 @@ def fill(value, tokens):
     return value
 
 
-def _json(value):
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
-def argv(args):
-    argv = []
-    for name, value in args.items():
-        if value is True:
-            argv.append("--" + name)
-        elif value is False:
-            argv.append("--no-" + name)
-        elif isinstance(value, dict):
-            argv.extend(["--" + name, _json(value)])
-        elif isinstance(value, list):
-            argv.append("--" + name)
-            argv.extend(_json(item) if isinstance(item, (dict, list)) else str(item) for item in value)
-        else:
-            argv.extend(["--" + name, str(value)])
-    return argv
-
-
 def environment(env, tokens):
+    """The environment with its tokens filled in: name to value, both strings.
+
+    :raises PlanError: with each name or value that an environment cannot have.
+    """
     errors = []
     result = {}
     for name, value in env.items():
@@ -160,70 +148,37 @@ def environment(env, tokens):
             )
         elif isinstance(value, (dict, list)):
             errors.append(
-                f"the environment variable {name} is {shown(value)}; wanted one text or number. Correct it in vllm_recipe_env."
+                f"the environment variable {name} is {shown(value)}; wanted one string or number. Correct it in "
+                "vllm_recipe_env."
             )
         else:
             result[name] = fill(str(value), tokens)
-    if errors:
-        raise PlanError(errors)
+    raise_all(errors)
     return result
 
 
-def ports_of(args, env, chips, role):
-    """The ports on which a node listens: ``api``, ``rpc`` and the range ``hccl``, as far as it has them."""
-    ports = {}
-    if role != "secondary":
-        ports["api"] = port(args, "port") or 8000
-        rpc = port(args, "data-parallel-rpc-port")
-        if rpc:
-            ports["rpc"] = rpc
-    base = str(env.get("HCCL_IF_BASE_PORT", HCCL_BASE_PORT))
-    if not re.match(r"[0-9]{1,9}\Z", base) or not 1024 <= int(base) <= 65536 - chips:
-        raise PlanError(
-            [
-                f"HCCL_IF_BASE_PORT is '{base}'; wanted 1024 to {65536 - chips}, since each of {chips} chips takes one port from "
-                "there on. Set it in vllm_recipe_env."
-            ]
-        )
-    ports["hccl"] = [int(base), int(base) + chips - 1]
-    if ports.get("api") is not None and ports.get("api") == ports.get("rpc"):
-        raise PlanError(
-            [
-                "port and data-parallel-rpc-port are both {0}. Give one of them another port in "
-                "vllm_recipe_args.".format(ports["api"])
-            ]
-        )
-    for name, option in (("api", "port"), ("rpc", "data-parallel-rpc-port")):
-        if name in ports and ports["hccl"][0] <= ports[name] <= ports["hccl"][1]:
-            raise PlanError(
-                [
-                    "{0} is {1}, inside the HCCL ports {2} to {3}. Give it another port in vllm_recipe_args, "
-                    "or move HCCL with HCCL_IF_BASE_PORT.".format(
-                        option, ports[name], ports["hccl"][0], ports["hccl"][1]
-                    )
-                ]
-            )
-    return ports
+# -- the API ------------------------------------------------------------------------------------------------------
 
 
 def serve_at(args, settings):
-    """The arguments with what vllm_recipe_listen and vllm_recipe_tls say."""
+    """The arguments with what vllm_recipe_listen and vllm_recipe_tls set.
+
+    :raises PlanError: the arguments set the same.
+    """
     errors = []
-    if settings.get("listen") and value_of(settings.get("args") or {}, "host") is not None:
-        errors.append("vllm_recipe_args holds 'host', which vllm_recipe_listen sets. Take one of them out.")
+    listen = settings.get("listen")
+    if listen and value_of(settings.get("args") or {}, "host") is not None:
+        errors.append("vllm_recipe_args contains 'host', which vllm_recipe_listen sets. Remove one of them.")
     errors.extend(
-        f"the arguments hold '{name}'; wanted vllm_recipe_tls instead: it also gives the files to the container, checks them, "
-        "and lets the proofs ask over https."
+        f"the arguments contain '{name}'; wanted vllm_recipe_tls instead: it also gives the files to the container, checks "
+        "them, and lets the checks of the service connect over https."
         for name in TLS_OPTIONS
         if value_of(args, name) is not None
     )
-    if errors:
-        raise PlanError(errors)
+    raise_all(errors)
     result = dict(args)
-    if settings.get("listen"):
-        result[same_option("host", result)] = (
-            "{PrimaryNodeIP}" if settings["listen"] == "node" else str(settings["listen"])
-        )
+    if listen:
+        result[same_option("host", result)] = "{PrimaryNodeIP}" if listen == "node" else network.canonical(listen)
     if settings.get("tls"):
         result.update({"ssl-certfile": TLS_DIR + "/certificate.pem", "ssl-keyfile": TLS_DIR + "/key.pem"})
     return result
@@ -234,78 +189,13 @@ def listen_of(args):
     return str(value_of(args, "host") or "0.0.0.0")
 
 
-def url_of(args, tokens):
+def url_of(args, primary):
+    """The URL of the API; *primary* is the address of its node, for an API that binds to any address.
+
+    :raises PlanError: the port is not one.
+    """
     host = listen_of(args)
-    if host in ("0.0.0.0", "::"):
-        host = tokens["PrimaryNodeIP"]
-    return "{0}://{1}:{2}".format(
-        "https" if value_of(args, "ssl-certfile") else "http",
-        f"[{host}]" if ":" in host else host,
-        port(args, "port") or 8000,
-    )
-
-
-def _mount(given):
-    mount = dict(given) if isinstance(given, dict) else {}
-    mount.setdefault("target", mount.get("source"))
-    flags = {
-        key: truth(mount.pop(key, default))
-        for key, default in (("read_only", True), ("optional", False), ("create", False))
-    }
-    if (
-        set(mount) != {"source", "target"}
-        or None in flags.values()
-        or not all(isinstance(path, str) and _DIRECTORY.match(path) for path in mount.values())
-    ):
-        raise PlanError(
-            [
-                f"vllm_recipe_container.mounts holds {shown(given)}; wanted {{source: /path, target: /path, "
-                "read_only: true|false}."
-            ]
-        )
-    if not flags["create"]:
-        del flags["create"]
-    return dict(mount, **flags)
-
-
-def container_of(container, image, devices, weights_dir, tls):
-    mounts = [{"source": path, "target": path, "read_only": True, "optional": True} for path in DRIVER_MOUNTS]
-    mounts.append({"source": weights_dir, "target": weights_dir, "read_only": True, "optional": False})
-    for mount in container.get("mounts") or []:
-        mounts.append(_mount(mount))
-    for name, target in (("certificate", "certificate.pem"), ("key", "key.pem")) if tls else ():
-        mounts.append({"source": tls[name], "target": TLS_DIR + "/" + target, "read_only": True, "optional": False})
-    # The launch script and the environment file, rendered by the role vllm_service.
-    mounts.append(
-        {
-            "source": "{0}/{1}".format(SERVICE_DIR, container["name"]),
-            "target": SERVICE_DIR,
-            "read_only": True,
-            "optional": False,
-            "create": True,
-        }
-    )
-    targets = [mount["target"].rstrip("/") for mount in mounts]
-    twice = sorted({target for target in targets if targets.count(target) > 1})
-    if twice:
-        raise PlanError(
-            [f"two mounts have the target {listed(twice)}; wanted one. Correct vllm_recipe_container.mounts."]
-        )
-    return {
-        "name": container["name"],
-        "image": image,
-        "user": str(container.get("user", "0")),
-        "network": "host",
-        "shm_size": str(container["shm_size"]),
-        "privileged": bool(container.get("privileged", False)),
-        "init": bool(container.get("init", True)),
-        "restart": str(container.get("restart", "unless-stopped")),
-        "devices": [f"/dev/davinci{number}" for number in devices] + list(NPU_MANAGEMENT_DEVICES),
-        "mounts": mounts,
-        "log": {
-            "driver": "json-file",
-            "max-size": str(container.get("log_max_size", "100m")),
-            "max-file": str(container.get("log_max_file", 5)),
-        },
-        "command": ["/bin/bash", SERVICE_DIR + "/launch.sh"],
-    }
+    if host in ANY_ADDRESS:
+        host = primary
+    scheme = "https" if value_of(args, "ssl-certfile") else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port(args, 'port') or API_PORT}"

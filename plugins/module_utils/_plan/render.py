@@ -1,18 +1,15 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node's plan as what is laid on the node and what an operator reads: launch script, environment file, text."""
+"""What a process needs on its node: command line, launch script, environment file.
+
+Runs on the controller and on nodes: Python 3.7, and no import from the rest of ``_plan``.
+"""
 
 from __future__ import annotations
 
 import json
-import re
 import shlex
-
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import create_argv
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.secrets import masked
-
-PLACEHOLDER = re.compile(r"\{[A-Za-z]+\}")
 
 _LAUNCH = """\
 #!/bin/bash
@@ -53,56 +50,33 @@ done
 """
 
 
-def plan_data(plan):
-    """The nodes of a plan as data for other programs, without the values of secrets."""
-    return [
-        dict(node, env={name: masked(name, value) for name, value in node["env"].items()}) for node in plan["nodes"]
-    ]
+def argv(args):
+    """The options of ``vllm serve`` as a list of strings.
 
-
-def launch_script(node):
-    """The script that the container of *node* runs."""
-    preload = node["env"].get("LD_PRELOAD", "")
-    return _LAUNCH.format(
-        host=node["host"],
-        role=node["role"],
-        replica=node["replica"],
-        directory=node["container"]["command"][-1].rpartition("/")[0],
-        jemalloc=_JEMALLOC.replace('PRELOAD"', preload.replace("{JEMALLOC}", "$library") + '"', 1)
-        if "{JEMALLOC}" in preload
-        else "",
-        command=" \\\n    ".join(_lines(node["argv"])),
-    )
-
-
-def environment_file(node, nic):
-    """The environment of *node* as lines that a shell reads, with the name of the interface filled in.
-
-    *nic* may be None for a node whose environment does not name the interface.
+    :param args: name without dashes to value, in the order of the command line: true gives the bare option, false its
+        ``--no-`` form, a mapping JSON, a list several values.
     """
-    if not nic and any("{NIC}" in value for value in node["env"].values()):
-        raise ValueError(
-            "node {0}: no interface is known that carries {1}; see network.address of the preflight.".format(
-                node["host"], node["address"]
-            )
-        )
-    return "".join(
-        "{0}={1}\n".format(name, shlex.quote(value.replace("{NIC}", nic or "")))
-        for name, value in node["env"].items()
-        if "{JEMALLOC}" not in value  # the launch script sets it, from the image
-    )
+    result = []
+    for name, value in args.items():
+        if value is False:
+            result.append("--no-" + name)
+            continue
+        result.append("--" + name)
+        if isinstance(value, list):
+            result.extend(_text(item) for item in value)
+        elif value is not True:
+            result.append(_text(value))
+    return result
 
 
-def node_files(node, nic):
-    """The files that the role vllm_service lays on a node, with the name of the node's interface."""
-    return [
-        {"name": "launch.sh", "mode": "0755", "content": launch_script(node)},
-        {"name": "service.env", "mode": "0600", "content": environment_file(node, nic)},
-    ]
+def _text(value):
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return str(value)
 
 
-def _lines(argv):
-    """A command as lines of shell words: an option and its value share a line."""
+def command_lines(argv):
+    """A command line, a list of strings, as lines that a shell reads: an option and its values share a line."""
     lines = [" ".join(shlex.quote(word) for word in argv[:3])]
     for word in argv[3:]:
         if word.startswith("--"):
@@ -112,71 +86,48 @@ def _lines(argv):
     return lines
 
 
-def plan_text(plan):
-    """The plan as an operator reads it."""
-    parts = []
-    for node in plan["nodes"]:
-        first, last, size = node["ranks"]
-        ports = ", ".join(
-            "{0} {1}".format(name, value if isinstance(value, int) else "{0}-{1}".format(*value))
-            for name, value in node["ports"].items()
-        )
-        head = "{host}  {role} of replica {replica}  {hardware}  {address}".format(**node)
-        parts.append(
-            "\n".join(
-                [head, "-" * len(head)]
-                + _field(
-                    "recipe",
-                    "{name} {release}, checkpoint {checkpoint}, scenarios {0}".format(
-                        ", ".join(node["recipe"]["scenarios"]) or "none",
-                        **{key: node["recipe"][key] for key in ("name", "release", "checkpoint")},
-                    ),
-                )
-                + _field("ranks", f"data parallel {first} to {last} of {size}")
-                + _field("listens", ports)
-                + ["container:"]
-                + ["    " + line for line in _create_lines(node["container"])]
-                + ["environment:"]
-                + [f"    {name}={masked(name, value)}" for name, value in node["env"].items()]
-                + (
-                    ["secrets: {0} (vllm_service_secrets)".format(", ".join(node["secrets"]))]
-                    if node.get("secrets")
-                    else []
-                )
-                + ["command:"]
-                + ["    " + ("" if index == 0 else "    ") + line for index, line in enumerate(_lines(node["argv"]))]
+def launch_script(process):
+    """The script that the container of a process runs, as text."""
+    preload = process["env"].get("LD_PRELOAD", "")
+    jemalloc = ""
+    if "{JEMALLOC}" in preload:
+        jemalloc = _JEMALLOC.replace('PRELOAD"', preload.replace("{JEMALLOC}", "$library") + '"', 1)
+    return _LAUNCH.format(
+        host=process["host"],
+        role=process["role"],
+        replica=process["replica"],
+        directory=process["container"]["command"][-1].rpartition("/")[0],
+        jemalloc=jemalloc,
+        command=" \\\n    ".join(command_lines(process["argv"])),
+    )
+
+
+def environment_file(process, nic):
+    """The environment of a process as lines that a shell reads, with the name of the interface filled in.
+
+    :param nic: the interface that carries the node's address; None where it is not known.
+    :raises ValueError: the environment names the interface, and it is not known.
+    """
+    if not nic and any("{NIC}" in value for value in process["env"].values()):
+        raise ValueError(
+            "node {0}: no interface is known that carries {1}; see network.address of the preflight.".format(
+                process["host"], process["address"]
             )
         )
-    open_names = sorted(set(PLACEHOLDER.findall(json.dumps([node["env"] for node in plan["nodes"]]))))
-    notes = {
-        "{NIC}": "the interface that carries the node's address; the node tells it at deploy",
-        "{JEMALLOC}": "libjemalloc.so.2 inside the image; the launch script finds it",
-    }
-    if open_names:
-        parts.append(
-            "\n".join(["left to the node:"] + ["    {0}  {1}".format(name, notes.get(name, "")) for name in open_names])
-        )
-    return "\n\n".join(parts)
+    return "".join(
+        "{0}={1}\n".format(name, shlex.quote(value.replace("{NIC}", nic or "")))
+        for name, value in process["env"].items()
+        if "{JEMALLOC}" not in value  # the launch script sets it, from the image
+    )
 
 
-def _field(name, value):
-    return ["{0:<10}{1}".format(name + ":", value)]
+def node_files(process, nic):
+    """The files of a process on its node: ``[{"name", "mode", "content"}]``.
 
-
-def _create_lines(spec):
-    """`docker create …`, an option a line; mounts that may be absent are marked."""
-    optional = {mount["source"] for mount in spec["mounts"] if mount["optional"]}
-    words = create_argv(spec)
-    lines = ["docker " + words[0]]
-    for word in words[1:]:
-        if word.startswith("--"):
-            lines.append("    " + word)
-        elif lines[-1].strip().startswith("--") and " " not in lines[-1].strip():
-            lines[-1] += " " + shlex.quote(word)
-        else:
-            lines.append("    " + shlex.quote(word))
-    for index, line in enumerate(lines):
-        match = re.search(r"source=([^,]+)", line)
-        if match and match.group(1) in optional:
-            lines[index] = line + "    # where the node has it"
-    return lines
+    :param nic: the interface that carries the node's address; None where it is not known.
+    :raises ValueError: the environment names the interface, and it is not known.
+    """
+    return [
+        {"name": "launch.sh", "mode": "0755", "content": launch_script(process)},
+        {"name": "service.env", "mode": "0600", "content": environment_file(process, nic)},
+    ]

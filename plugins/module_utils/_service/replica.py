@@ -1,7 +1,7 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is to be done with the containers of a replica, which live and die together."""
+"""What a replica needs as a whole: its containers start and die together. Runs on the controller."""
 
 from __future__ import annotations
 

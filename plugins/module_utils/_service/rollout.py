@@ -1,13 +1,13 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Replicas one after the other: their order, and what is to be said of them at the end. Runs on the controller."""
+"""Replicas one after the other: their order, and how each came out. Runs on the controller."""
 
 from __future__ import annotations
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import model
 
-# How a message begins that only follows from another node's.
+# What a message says that only follows from another node's.
 _ECHO = ("stopped waiting, since", "earlier in this run; a replica is changed")
 _DONE = {
     "keep": "unchanged: {reason}",
@@ -48,7 +48,7 @@ def text(plan, states, verb):
         lines.append("replica {}  {}".format(name, ", ".join(node["host"] for node in nodes)))
         lines.append(f"  {verb:<9}{_DONE[decision['action']].format(**decision)}")
         if first.get("restored"):
-            lines.append(f"  {'now':<9}{generation(first['restored'])}")
+            lines.append(f"  {'now':<9}{revision(first['restored'])}")
         lines.append(f"  {'proof':<9}{_proof(nodes, states)}")
     return "\n".join(lines)
 
@@ -62,10 +62,10 @@ def _proof(nodes, states):
     return "none (check mode)"
 
 
-def generation(told):
-    """A generation in a few words."""
+def revision(told):
+    """A revision in a few words."""
     recipe = told["recipe"]
-    return "{name} {release}, {checkpoint}, scenarios {0}; generation {1} of group {2}".format(
+    return "{name} {release}, {checkpoint}, scenarios {0}; revision {1} of group {2}".format(
         ", ".join(recipe["scenarios"]) or "none",
         told["id"],
         told["group"],
@@ -85,7 +85,7 @@ def cause(failed):
 
 
 def failure(plan, replica, failed, back, gone):
-    """What is to be said of a replica that did not take the new plan.
+    """Why a replica did not take the new plan, and what became of it.
 
     :param failed: host to ``{"task", "msg"}`` of what failed, or nothing.
     :param back: host to ``{"state", "msg"}``: ``done``, ``failed``, or ``none`` where there was nothing to go back to.
@@ -103,23 +103,25 @@ def failure(plan, replica, failed, back, gone):
     if any(state.get("state") == "none" for state in states):
         told = next(state["msg"] for state in states if state.get("state") == "none")
         lines.append(f"  now       NOT rolled back: {told}")
-        lines.append("  do        mend the cause or the variables and run again; logs.yml shows the container's log")
+        lines.append("  do        fix the cause or the variables and run again; logs.yml shows the container's log")
     elif gone:
         lines.append(
-            "  now       container and files of {0} are those of before, and were not started without {1}".format(
+            "  now       container and files of {0} are restored, and were not started without {1}".format(
                 ", ".join(host for host in members if host not in gone), ", ".join(gone)
             )
             if all(state.get("state") == "done" for state in states)
             else f"  now       the rollback failed: {_first(members, back)}"
         )
-        lines.append(f"  do        bring {gone[0]} back, then run rollback.yml: it goes back to what was proven last")
-    elif states and all(state.get("state") == "done" for state in states):
-        lines.append("  now       rolled back to what ran before, and it answers again")
-        lines.append("  do        mend the cause or the variables, then run upgrade.yml again")
-    else:
-        lines.append(f"  now       the rollback FAILED, too: {_first(members, back)}")
         lines.append(
-            "  do        mend that, then run rollback.yml: it goes back to what was proven last; see also logs.yml"
+            f"  do        bring {gone[0]} back, then run rollback.yml: it goes back to the last verified revision"
+        )
+    elif states and all(state.get("state") == "done" for state in states):
+        lines.append("  now       rolled back to the revision that ran before, and it answers again")
+        lines.append("  do        fix the cause or the variables, then run upgrade.yml again")
+    else:
+        lines.append(f"  now       the rollback FAILED as well: {_first(members, back)}")
+        lines.append(
+            "  do        fix that, then run rollback.yml: it goes back to the last verified revision; see also logs.yml"
         )
     lines.append(
         "  others    on the new plan: {0}; not touched: {1}".format(
@@ -130,6 +132,7 @@ def failure(plan, replica, failed, back, gone):
 
 
 def _first(members, back):
-    return cause(
-        {host: back.get(host) if (back.get(host) or {}).get("state") == "failed" else None for host in members}
-    ) or ("not all nodes came to its end")
+    return (
+        cause({host: back.get(host) if (back.get(host) or {}).get("state") == "failed" else None for host in members})
+        or "not all nodes came to its end"
+    )

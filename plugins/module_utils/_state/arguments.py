@@ -90,7 +90,7 @@ def flat(name, value):
     if isinstance(value, dict) and value:
         result = {}
         for key, item in value.items():
-            result.update(flat("{0}.{1}".format(name, key), item))
+            result.update(flat(f"{name}.{key}", item))
         return result
     return {name: value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)}
 
@@ -163,7 +163,7 @@ def running(pid, proc="/proc"):
     try:
         children = _children(proc)
     except OSError as error:
-        return dict(result, error="{0} cannot be read: {1}".format(proc, error.strerror))
+        return dict(result, error=f"{proc} cannot be read: {error.strerror}")
     waiting = [int(pid)]
     seen = 0
     while waiting:
@@ -175,7 +175,7 @@ def running(pid, proc="/proc"):
             return dict(result, pid=number, arguments=args_from_argv(words))
         except ValueError:
             continue
-    return dict(result, error="none of the {0} processes of the container is 'vllm serve'".format(seen))
+    return dict(result, error=f"none of the {seen} processes of the container is 'vllm serve'")
 
 
 def _children(proc):

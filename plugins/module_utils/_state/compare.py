@@ -79,7 +79,7 @@ def compare(process, options):
         if not items:
             items = _revision(process, options, engine, seen, result) or _service(process, options, result)
     except (EngineError, OSError, ValueError, KeyError, TypeError) as error:
-        items = [drift.item("unknown", "not compared", "{0}: {1}".format(type(error).__name__, error), "compared")]
+        items = [drift.item("unknown", "not compared", f"{type(error).__name__}: {error}", "compared")]
     return dict(result, settled=not items, drift=items, drift_text=drift.lines(items))
 
 

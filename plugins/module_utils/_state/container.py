@@ -65,7 +65,7 @@ def restart_policy(inspected):
     """The restart policy of a container in the words of ``docker create --restart``; empty where it has none."""
     policy = (inspected.get("HostConfig") or {}).get("RestartPolicy") or {}
     name, count = policy.get("Name") or "", policy.get("MaximumRetryCount") or 0
-    return "{0}:{1}".format(name, count) if name == "on-failure" and count else name
+    return f"{name}:{count}" if name == "on-failure" and count else name
 
 
 def size(text):
@@ -83,7 +83,7 @@ def size_text(count):
         return None
     for unit, factor in UNITS:
         if count and count % factor == 0:
-            return "{0}{1}".format(count // factor, unit)
+            return f"{count // factor}{unit}"
     return str(count)
 
 

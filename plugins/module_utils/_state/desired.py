@@ -36,8 +36,8 @@ def desired(process, context):
     except ValueError as error:
         result["files_error"] = str(error)
     except OSError as error:
-        result["files_error"] = "cannot read {0}, which the service reads when it starts: {1}.".format(
-            error.filename, error.strerror
+        result["files_error"] = (
+            f"cannot read {error.filename}, which the service reads when it starts: {error.strerror}."
         )
     return result
 

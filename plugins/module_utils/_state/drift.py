@@ -65,7 +65,7 @@ def _masked(name, value):
 def line(item):
     """An item as a line: ``max-num-seqs: 32 -> 64``."""
     was, wanted = ("none" if item[key] is None else item[key] or "''" for key in ("was", "wanted"))
-    change = "another value" if was == wanted else "{0} -> {1}".format(was, wanted)
+    change = "another value" if was == wanted else f"{was} -> {wanted}"
     return "{0}{1}: {2}".format(_LABELS.get(item["section"], ""), item["path"], change)
 
 
@@ -317,7 +317,7 @@ def of_supervision(name, wanted, seen):
     :param wanted: path to content of its files; empty for a service that is not supervised.
     :param seen: ``{"active", "enabled", "files": path to content or None}``.
     """
-    timer = "ascend-vllm@{0}.timer".format(name)
+    timer = f"ascend-vllm@{name}.timer"
     state = "active" if seen["active"] else "inactive"
     state += ", enabled" if seen["enabled"] else ", disabled"
     if not wanted:

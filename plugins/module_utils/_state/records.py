@@ -31,7 +31,7 @@ def read(path):
             seen = os.fstat(stream.fileno())
             return {
                 "content": stream.read(MAX_FILE),
-                "mode": "{0:04o}".format(stat.S_IMODE(seen.st_mode)),
+                "mode": f"{stat.S_IMODE(seen.st_mode):04o}",
                 "mtime": seen.st_mtime,
             }
     except OSError:

@@ -103,17 +103,15 @@ def observed(name, paths):
     return {"active": active, "enabled": enabled, "files": {path: files.read(path)[0] for path in paths}}
 
 
-def settings_for(plan, host, given):
+def settings_for(processes, host, given):
     """The settings of the supervisor on one node.
 
-    :param plan: the whole plan.
+    :param processes: the processes of a plan, those of the host's replica among them.
     :param given: ``engine``, ``ready_timeout``, ``stop_timeout``, ``interval``, ``probe_timeout``, ``probe_failures``,
         ``restart_limit``, ``stable_after``; times in seconds.
     """
-    node = next(node for node in plan["nodes"] if node["host"] == host)
-    primary = next(
-        other for other in plan["nodes"] if other["replica"] == node["replica"] and other["role"] != "secondary"
-    )
+    node = next(node for node in processes if node["host"] == host)
+    primary = next(other for other in processes if other["replica"] == node["replica"] and other["role"] != "secondary")
     numbers = {name: int(value) for name, value in given.items() if name != "engine"}  # as text from older Ansible
     return dict(
         numbers,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.drift import line
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.records import RECIPE
 
 COLUMNS = ("node", "role", "container", "up", "restarts", "supervisor", "last good", "image")
@@ -75,6 +76,19 @@ def _row(row):
         f"{duration(row['time'] - good)} ago" if good else "-",
         short(container["image_id"]) if container else "-",
     )
+
+
+def drift_lines(items):
+    """The drift of a node for the screen of a deploy: as ``drift.lines``, with what is not for an operator left out.
+
+    The files of the supervisor are counted, and the record of the deployed plan is left out where more differs than that.
+    """
+    code = [item for item in items if item["section"] == "supervision" and item["path"].startswith("/")]
+    told = [item for item in items if item not in code and item["section"] != "record"]
+    lines = [line(item) for item in told]
+    if code:
+        lines.append(f"supervision: {len(code)} file{'' if len(code) == 1 else 's'} of this collection to update")
+    return lines or [line(item) for item in items]
 
 
 def words(value):

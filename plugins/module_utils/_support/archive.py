@@ -13,7 +13,8 @@ import tarfile
 import time
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.verdict import WORDS
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.render import plan_data
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.text import plan_data
 
 SCHEMA_VERSION = 1
 GOOD_STATES = ("serving", "joined", "starting", "waiting")
@@ -266,7 +267,7 @@ def build(plan, told, raw_facts, judge, versions, redactor, now=None):
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     nodes = []
     facts = {}
-    for node in plan["nodes"]:
+    for node in processes(plan):
         host = node["host"]
         entry = node_entry(node, told.get(host) or {})
         kept = None

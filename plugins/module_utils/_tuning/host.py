@@ -193,7 +193,7 @@ class Host:
 def run_systemctl(*arguments: str) -> tuple[int, str]:
     command = ["systemctl", *arguments]
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # pylint: disable=ansible-bad-function  # has no AnsibleModule
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
