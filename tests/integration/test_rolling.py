@@ -64,7 +64,7 @@ def sequences():
 
 
 def groups():
-    """The group that each node's generation belongs to: what was proven together."""
+    """The group that each node's revision belongs to: what was verified together."""
     path = f"/var/lib/ascend-vllm/{NAME}/deployed.json"
     return [json.loads(lab("ssh", node, f"cat {path}"))["current"]["group"] for node in NODES]
 

@@ -38,7 +38,7 @@ REFUSED = {
     # The lab's archive holds one release.
     "preflight.yml -e vllm_recipe_release=v0.23.0": r"image\S* is fail",
     # On nodes that were deployed once.
-    "rollback.yml --check --diff": r"nothing was proven before|no deploy was proven|keep no generation",
+    "rollback.yml --check --diff": r"nothing was verified before|no deploy was verified|have no revision",
 }
 
 

@@ -195,7 +195,7 @@ def test_on_the_node_a_secret_is_in_its_file_and_in_the_service_alone():
     given = "\n".join(CANARIES) + "\n"
     files = on_node(f"grep -rlaF -f - {LOOK_IN} 2>/dev/null", given).split()
     kept = re.compile(
-        re.escape(FOLDER) + r"/secrets\.env$|/var/lib/ascend-vllm/vllm-ascend/generations/[^/]+/secrets\.env$"
+        re.escape(FOLDER) + r"/secrets\.env$|/var/lib/ascend-vllm/vllm-ascend/revisions/[^/]+/secrets\.env$"
     )
     assert FOLDER + "/secrets.env" in files and [path for path in files if not kept.match(path)] == []
     for path in files:

@@ -86,7 +86,7 @@ def test_a_changed_variable_is_no_edit_by_hand(status):
     assert run.rc == 0
     assert ids == {"a2-node1": {"files.variable"}, "a2-node2": {"files.variable"}}
     assert (
-        "a variable, or this collection, changed since /etc/ascend-vllm/minimax2_5/launch.sh was deployed: 1 line (--max-num-seqs)"
+        "a variable, or this collection, changed since /etc/ascend-vllm/minimax2_5/launch.sh was deployed: 1 line; a deploy changes max-num-seqs: none -> 77"
         in run.words
     )
     assert replica["serving"] and "1 replica: 0 serving without drift, 1 with problems" in run.words
@@ -95,13 +95,13 @@ def test_a_changed_variable_is_no_edit_by_hand(status):
 def test_another_plan_is_told_from_the_deployed_one(status):
     run, _replica, ids = status("-e", "vllm_recipe_release=v0.23.0")
     assert ids["a2-node1"] == {"image.missing", "container.differs", "files.variable", "deployed.differs"}
-    assert "deployed is release v0.20.2rc1 (plan: v0.23.0)" in run.words
+    assert "the deployed recipe differs: release: v0.20.2rc1 -> v0.23.0" in run.words
 
 
 def test_another_container_is_told_by_its_part(status):
     run, _replica, ids = status("-e", json.dumps({"vllm_recipe_container": {"shm_size": "2g"}}))
     assert ids == {"a2-node1": {"container.differs"}, "a2-node2": {"container.differs"}}
-    assert "not what the plan makes: shm_size" in run.words
+    assert "differs from the plan: shm_size: 1g -> 2g" in run.words
 
 
 def test_an_unreachable_node_is_a_row(status, broken):
@@ -125,7 +125,7 @@ def test_drifts_made_by_hand(status):
     }
     assert replica["serving"]
     assert "launch.sh was edited by hand since it was deployed: 1 line" in problem(replica, "files.edited")["seen"]
-    assert "vm.swappiness: differs, 60 (wanted 0)" in problem(replica, "tuning.differs")["seen"]
+    assert "vm.swappiness: 60 -> 0" in problem(replica, "tuning.differs")["seen"]
     assert problem(replica, "container.restart_policy")["do"] == "docker update --restart unless-stopped minimax2_5"
 
 
@@ -157,7 +157,7 @@ def test_a_container_of_somebody_else(status):
     run, replica, ids = status()
     assert run.rc == 0
     assert "container.foreign" in ids["a2-node2"] and "container.foreign" not in ids["a2-node1"]
-    assert "somebody else made the container minimax2_5, of the image lab-empty (created)" in run.words
+    assert "somebody else created the container minimax2_5, of the image lab-empty (created)" in run.words
     assert "npu_container_adopt=true" in problem(replica, "container.foreign")["do"]
     refused = playbook("deploy_a2.yml")
     assert refused.rc != 0 and "a2-node2: container.name is fail" in refused.words

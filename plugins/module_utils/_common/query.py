@@ -7,7 +7,7 @@ from __future__ import annotations
 
 try:
     import jmespath
-    from jmespath.exceptions import JMESPathError
+    from jmespath.exceptions import IncompleteExpressionError, JMESPathError
 except ImportError:
     jmespath = None
 
@@ -46,7 +46,8 @@ def _explain(expression, error):
         what = lines[0] if lines else type(error).__name__
         return f"the query {expression!r} fails: {what}. See {GUIDE}."
     position = min(position, len(expression))
-    what = getattr(error, "message", None) or lines[0]
+    what = "Incomplete expression" if isinstance(error, IncompleteExpressionError) else None
+    what = what or getattr(error, "message", None) or lines[0]
     hint = ""
     if "'" not in expression and "`" not in expression and '"' in expression:
         hint = " A text stands in single quotes, true, false and numbers in backticks: [?ok==`false`]."
