@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import network
 
