@@ -38,7 +38,7 @@ lint: dev-tools
 	antsibull-changelog lint
 
 unit: dev-tools
-	pytest -q -n 2 --dist worksteal tests/unit
+	pytest -q -n auto --dist loadfile tests/unit
 
 tuning: dev-tools
 	molecule test --scenario-name tuning

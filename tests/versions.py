@@ -4,6 +4,7 @@ Each version gets an environment of its own below .cache/versions. What cannot b
 machine, is listed as such at the end, and is not counted as passed.
 """
 
+import ast
 import glob
 import os
 import re
@@ -13,6 +14,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+from shipped import PLUGINS, path_of, shipped  # noqa: E402
+
 CACHE = ROOT / ".cache" / "versions"
 # ansible-core, the Pythons it runs on
 CONTROLLERS = [
@@ -24,20 +28,51 @@ CONTROLLERS = [
 ]
 # The oldest and the newest deploy from nothing; 2.19 does in all other tests.
 FROM_NOTHING = ("2.16.19", "2.21.5")
-# What runs on nodes, where Python 3.7 is the oldest.
-NODE_TESTS = [
-    "npu_smi",
-    "hccn",
-    "npu_checks",
-    "host_tuning",
-    "node_facts",
-    "signatures",
-    "group",
-    "openai",
-    "facts_peers",
-    "redact",
-    "supervise",
-]
+# What a test of node code may need under Python 3.7, the oldest on nodes, besides the standard library.
+NODE_PACKAGES = {"hypothesis": "hypothesis==6.79.4", "pytest": "pytest==7.4.4"}
+UNIT = ROOT / "tests" / "unit"
+
+
+def imports_of(path):
+    """The dotted names that a file imports, of ``from a import b`` both ``a`` and ``a.b``."""
+    names = set()
+    for statement in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(statement, ast.Import):
+            names |= {alias.name for alias in statement.names}
+        elif isinstance(statement, ast.ImportFrom):
+            names |= {statement.module} | {f"{statement.module}.{alias.name}" for alias in statement.names}
+    return names
+
+
+def is_for_nodes(path, modules):
+    """Does a test import only what is shipped to nodes, and what an environment with Python 3.7 has?"""
+    for name in imports_of(path):
+        first = name.partition(".")[0]
+        beside = UNIT / (first + ".py")
+        if name.startswith(PLUGINS):
+            # A module, a package above one, or what one of them defines.
+            if name not in modules and (name.rpartition(".")[0] not in modules or path_of(name).is_file()):
+                return False
+        elif beside.is_file():
+            if not is_for_nodes(beside, modules):
+                return False
+        elif first not in {*sys.stdlib_module_names, *NODE_PACKAGES}:
+            return False
+    return True
+
+
+def node_tests(modules):
+    """The test files that are run under Python 3.7: those of code that is shipped to nodes, and of nothing else."""
+    found = [path for path in sorted(UNIT.glob("test_*.py")) if is_for_nodes(path, set(modules))]
+    return [path for path in found if any(name.startswith(PLUGINS) for name in imports_of(path))]
+
+
+def runs_modules(path):
+    """Does a test, or one that it imports, run modules with a Python of our choice?"""
+    beside = [UNIT / (name + ".py") for name in imports_of(path)]
+    return "TEST_TARGET_PYTHON" in path.read_text(encoding="utf-8") or any(
+        runs_modules(other) for other in beside if other.is_file()
+    )
 
 
 def python(versions):
@@ -84,6 +119,38 @@ def succeeds(command, wanted="", unwanted="(?!)", **extra):
     return good
 
 
+def under_node_python(interpreter, ansible_playbook):
+    """What is shipped to nodes under their oldest Python, with the newest ansible-core that sends modules to it: results."""
+    commands = environment("python-3.7", interpreter, *NODE_PACKAGES.values())
+    # That ansible-core alone, without what else its environment has.
+    library = CACHE / "python-3.7" / "ansible-core"
+    library.mkdir(exist_ok=True)
+    (library / "ansible").unlink(missing_ok=True)
+    (library / "ansible").symlink_to(next(ansible_playbook.parent.parent.glob("lib/python3*/site-packages/ansible")))
+    paths = os.pathsep.join([str(ROOT / "playbooks" / "collections"), str(library)])
+    modules = shipped()
+    tests = node_tests(modules)
+    with_modules = [path for path in sorted(UNIT.glob("test_*.py")) if runs_modules(path)]
+    imports = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
+    target = {"TEST_TARGET_PYTHON": str(commands / "python"), "TEST_TARGET_PATH": str(library)}
+    steps = [
+        (f"all {len(modules)} files that are shipped there import", [commands / "python", "-c", imports, *modules], {}),
+        (f"tests of them alone ({len(tests)} files)", [commands / "python", "-m", "pytest", "-q", *tests], {}),
+        (
+            f"modules as Ansible runs them ({len(with_modules)} files of tests)",
+            [sys.executable, "-m", "pytest", "-q", *with_modules],
+            {"TEST_ANSIBLE_PLAYBOOK": str(ansible_playbook), **target},
+        ),
+    ]
+    return [
+        (
+            f"Python 3.7 on the node: {title}",
+            "passed" if succeeds(command, **{"PYTHONPATH": paths, **extra}) else "FAILED",
+        )
+        for title, command, extra in steps
+    ]
+
+
 def main():
     results = []
     controllers = {}
@@ -108,20 +175,10 @@ def main():
         results.append((title, "passed" if good else "FAILED"))
 
     interpreter = python(["3.7"])
-    title = "Python 3.7 on the node: what runs there"
     if interpreter is None or "2.16.19" not in controllers:
-        results.append((title, "not run: no such Python here"))
+        results.append(("Python 3.7 on the node: what is shipped there", "not run: no such Python here"))
     else:
-        commands = environment("python-3.7", interpreter, "pytest==7.4.4", "hypothesis==6.79.4", "pyyaml")
-        good = succeeds(
-            [commands / "python", "-m", "pytest", "-q", *(f"tests/unit/test_{name}.py" for name in NODE_TESTS)]
-        )
-        good = good and succeeds(
-            [sys.executable, "-m", "pytest", "-q", "tests/unit/test_npu_modules.py"],
-            TEST_ANSIBLE_PLAYBOOK=str(controllers["2.16.19"]),
-            TEST_TARGET_PYTHON=interpreter,
-        )
-        results.append((title, "passed" if good else "FAILED"))
+        results += under_node_python(interpreter, controllers["2.16.19"])
 
     for title, result in results:
         print(f"{result:<28} {title}")

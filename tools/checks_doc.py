@@ -45,10 +45,10 @@ def render():
                 [
                     "## " + name,
                     "",
-                    check["why"] + (" ([source]({0}))".format(check["source"]) if check["source"] else ""),
+                    check.why + (f" ([source]({check.source}))" if check.source else ""),
                     "",
-                    "- **Read from:** " + check["read"],
-                    "- **Do:** " + check["remedy"],
+                    "- **Read from:** " + check.read,
+                    "- **Do:** " + check.remedy,
                     "- **Proven by:** "
                     + (
                         "`lab break NODE {0}`".format(" ".join(proof.fault))

@@ -15,10 +15,10 @@ import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as ansible_core
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import preflight
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.redact import Redactor
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._support import archive
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._preflight import evaluate
 
 
 def collection_version():
@@ -66,7 +66,7 @@ class ActionModule(ActionBase):
                 given["plan"],
                 told,
                 given["facts"],
-                lambda facts: preflight(processes(given["plan"]), facts, given["min_driver"], ansible_core),
+                lambda facts: evaluate(processes(given["plan"]), facts, given["min_driver"], ansible_core),
                 versions,
                 Redactor(given["secrets"]),
             )

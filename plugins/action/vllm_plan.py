@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._screen import show
 
 

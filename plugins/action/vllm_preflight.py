@@ -11,8 +11,8 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as ansible_core
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import preflight, saved_facts, slow_connections
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import report
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._preflight import evaluate, saved_facts, slow_connections
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._screen import show
 
 
@@ -49,7 +49,7 @@ class ActionModule(ActionBase):
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
             for host in hosts:
                 self._write(folder / f"{host}.json", json.dumps(facts[host], indent=4, sort_keys=True) + "\n")
-        reports = preflight(given["processes"], facts, given["min_driver"], ansible_core)
+        reports = evaluate(given["processes"], facts, given["min_driver"], ansible_core)
         show(result, report.text(reports, given["show_passed"]))
         slow = "" if given["facts_dir"] else slow_connections(given["connections"], given["pipelining"])
         if slow:

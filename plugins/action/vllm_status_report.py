@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import report
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import report, text
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._screen import show
 
 
@@ -40,7 +40,7 @@ class ActionModule(ActionBase):
                 )
             except OSError as error:
                 raise AnsibleActionFail(f"cannot write {given['file']} on this machine: {error.strerror}.") from error
-        show(result, report.text(made))
+        show(result, text.text(made))
         if given["strict"] and not made["ok"]:
             result.update(failed=True, msg=f"{made['summary']} (vllm_status_strict).")
         return dict(result, changed=False, report=made)

@@ -39,7 +39,7 @@ class CallbackModule(Default):
     def v2_playbook_on_task_start(self, task, is_conditional):
         super().v2_playbook_on_task_start(task, is_conditional)
         # The one task that prints while it works, unless nothing is waited for.
-        if self._waits and task.args.get("step") == "wait":
+        if self._waits and task.args.get("step") == "wait" and not task.check_mode:
             self._banner(task)
 
     def v2_runner_on_ok(self, result):

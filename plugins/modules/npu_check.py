@@ -115,7 +115,7 @@ ok:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.checks import (
     EXPECTATIONS,
-    judge_npu,
+    evaluate_npu,
     parse_driver_version,
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.read import (
@@ -149,7 +149,7 @@ def main():
     info, failure = read_npus(params["executable"], params["timeout"])
     if failure:
         failure = dict(failure, meaning=failure_message(dict(failure, remedy="")).strip())
-    verdicts = judge_npu(info or failure, {name: params[name] for name in EXPECTATIONS})
+    verdicts = evaluate_npu(info or failure, {name: params[name] for name in EXPECTATIONS})
     result = {
         "changed": False,
         "verdicts": verdicts,

@@ -7,21 +7,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vllm_container
-short_description: Make, start, stop or remove the container that serves a model
+short_description: Create, start, stop or remove the container that serves a model
 version_added: 0.1.0
 description:
-  - Makes the container of a plan. It is made anew only when something of what makes it changed, which a label on it
-    tells; a second run changes nothing.
+  - Creates the container of a plan. It is replaced only when something of what it is made of changed, which a label on it
+    tells; a second run changes nothing. A restart policy that was changed by hand is corrected in place.
   - A container of the same name that this collection did not make is left alone, and the task fails, unless O(adopt).
+  - Internal to the roles of this collection; it may change without notice.
 extends_documentation_fragment: ascend_ops.vllm.engine
 options:
   spec:
-    description: The part C(container) of a node's plan.
+    description: The part C(container) of a process plan.
     type: dict
     required: true
   state:
     description:
-      - C(present) has the container, made but not started by this task.
+      - C(present) ensures that the container exists, and does not start it.
       - C(started) starts it, C(stopped) stops it, C(absent) removes it.
     type: str
     choices: [present, started, stopped, absent]
@@ -38,17 +39,17 @@ author:
   - ascend_ops.vllm contributors (@ascend-ops)
 attributes:
   check_mode:
-    description: Says what would be done, and does nothing.
+    description: Returns what would be done, and does nothing.
     support: full
   diff_mode:
-    description: Shows the command that makes the container.
+    description: Shows what differs, and the command that creates the container.
     support: full
 """
 
 EXAMPLES = r"""
-- name: Have the container
+- name: Ensure the container of the plan that was deployed there exists
   ascend_ops.vllm.vllm_container:
-    spec: "{{ __vllm_recipe_node.container }}"
+    spec: "{{ (lookup('ansible.builtin.file', '/tmp/process.json') | from_json).process.container }}"
 """
 
 RETURN = r"""
@@ -62,7 +63,18 @@ actions:
   returned: success
   type: list
   elements: str
-  sample: [held, stopped, removed, created]
+  sample: [supervision stopped, stopped, removed, created]
+adjusted:
+  description: Settings that were corrected without a restart, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: [restart]
+drift:
+  description: What differed before, as of M(ascend_ops.vllm.vllm_drift); for C(state=present).
+  returned: success
+  type: list
+  elements: dict
 """
 
 import os
@@ -74,14 +86,16 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine imp
     LABEL_SPEC,
     Engine,
     EngineError,
-    mounts_here,
+    container_state,
     spec_digest,
 )
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import supervision
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import desired, drift, observed, supervision
+
+SUPERVISION = "supervision stopped"
 
 
 class Container:
-    """One container on one node, and what is to become of it."""
+    """One container on one node, and what was done with it."""
 
     def __init__(self, module):
         self.module = module
@@ -89,7 +103,10 @@ class Container:
         self.name = self.spec["name"]
         self.engine = Engine(module.params["engine"])
         self.actions = []
-        self.before = self.engine.container(self.name)
+        self.adjusted = []
+        self.drift = []
+        self.inspected = self.engine.inspect("container", self.name)
+        self.before = None if self.inspected is None else container_state(self.inspected, self.name)
         adopt = module.params["adopt"] and module.params["state"] == "present"
         if self.before is not None and LABEL_SERVICE not in self.before["labels"] and not adopt:
             raise EngineError(
@@ -104,16 +121,16 @@ class Container:
         if not self.module.check_mode:
             self.engine.call(arguments, timeout)
 
-    def hold(self):
-        """Have nobody start the container while it is changed."""
-        if "held" not in self.actions and any(supervision.timer_is(self.name)):
-            self.actions.append("held")
+    def stop_supervision(self):
+        """Ensure that nobody starts the container while it is changed."""
+        if SUPERVISION not in self.actions and any(supervision.timer_is(self.name)):
+            self.actions.append(SUPERVISION)
             if not self.module.check_mode:
-                supervision.hold(self.name)
+                supervision.stop(self.name)
 
     def stop(self):
         """Stop the container, and with it all that runs in it."""
-        self.hold()
+        self.stop_supervision()
         if self.before is not None and self.before["status"] in ("running", "restarting", "paused"):
             seconds = self.module.params["stop_timeout"]
             self.do("stopped", ["stop", "--time", str(seconds), self.name], seconds + 60)
@@ -124,25 +141,28 @@ class Container:
             self.stop()
             self.do("removed", ["rm", "--force", self.name], 120)
 
-    def make(self):
-        """Have the container as the plan wants it; return the command that makes it."""
+    def create(self):
+        """Ensure that the container is as the plan wants it; return the command that creates it."""
         image = self.engine.image(self.spec["image"])
-        mounts, missing = mounts_here(self.spec)
-        if missing:
+        wanted = desired.container(self.spec)
+        mounts = wanted["mounts"]
+        if wanted["missing_mounts"]:
             raise EngineError(
-                "the node lacks {0}, which the container is to have. Provide it, or correct "
-                "vllm_recipe_weights_dir and vllm_recipe_container.mounts.".format(", ".join(missing))
+                "the node lacks {0}, which the container mounts. Provide it, or correct vllm_recipe_weights_dir and "
+                "vllm_recipe_container.mounts.".format(", ".join(wanted["missing_mounts"]))
             )
         if image is None and not self.module.check_mode:
             raise EngineError(
                 "the image {0} is not on the node; the task before this one brings it.".format(self.spec["image"])
             )
         digest = spec_digest(self.spec, mounts, image["id"] if image else "")
-        labels = {LABEL_SERVICE: self.name, LABEL_SPEC: digest}
-        command = engine.create_argv(self.spec, mounts, labels)
-        if self.before is not None and image and self.before["labels"].get(LABEL_SPEC) == digest:
+        command = engine.create_argv(self.spec, mounts, {LABEL_SERVICE: self.name, LABEL_SPEC: digest})
+        found = None if self.inspected is None else observed.container_of(self.inspected, self.name)
+        self.drift = drift.of_container(wanted, {"engine_error": "", "container": found, "image": image})
+        if found is not None and image and found["digest"] == digest:
+            self.adjust(found)
             return command
-        self.hold()
+        self.stop_supervision()
         self.remove()
         if not self.module.check_mode:
             for mount in mounts:
@@ -150,6 +170,13 @@ class Container:
                     os.makedirs(mount["source"], 0o755)
         self.do("created", command)
         return command
+
+    def adjust(self, found):
+        """Correct what can be corrected while the container runs: its restart policy."""
+        if found["restart_policy"] != self.spec["restart"]:
+            self.adjusted.append("restart")
+            if not self.module.check_mode:
+                self.engine.call(["update", "--restart", self.spec["restart"], self.name])
 
 
 def main():
@@ -168,7 +195,7 @@ def main():
     try:
         container = Container(module)
         if state == "present":
-            command = container.make()
+            command = container.create()
         elif state == "started":
             if container.before is None and not module.check_mode:
                 raise EngineError(f"there is no container '{container.name}' to start; run a deploy.")
@@ -187,9 +214,12 @@ def main():
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"cannot make {error.filename}: {error.strerror}.")
-    result = dict(changed=bool(container.actions), container=after, actions=container.actions)
+    result = dict(changed=bool(container.actions or container.adjusted), container=after)
+    result.update(actions=container.actions, adjusted=container.adjusted, drift=container.drift)
     if "created" in container.actions:
         result["diff"] = dict(before="", after=" ".join(["docker"] + command).replace(" --", "\n  --") + "\n")
+    if result["changed"] and container.drift:
+        result.setdefault("diff", {})["prepared"] = "\n".join(drift.lines(container.drift)) + "\n"
     module.exit_json(**result)
 
 

@@ -7,33 +7,35 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vllm_status
-short_description: Tell how the service of a node is, and what of it is not as planned
-version_added: 0.2.0
+short_description: Read the status of the service of a node, and what differs from its plan
+version_added: 0.1.0
 description:
-  - Reads in one call the container, its image, the service's files, what was deployed, the supervisor and the host's
-    tuning, compares each with the node's plan, and on the node that serves the API asks the model for tokens.
+  - Reads in one call the container, its image, the files of the service, the arguments of what runs, what was deployed, the
+    supervisor and the host tuning, compares each with the process plan, and on the node that serves the API asks the model
+    for tokens.
   - Judges nothing and changes nothing. Contents of files and values of secrets stay on the node.
+  - Internal to the roles of this collection; it may change without notice.
 extends_documentation_fragment: [ascend_ops.vllm.engine, ascend_ops.vllm.read_only]
 options:
   plan:
-    description: The node's part of the plan.
+    description: The process plan of the node.
     type: dict
     required: true
   tuning:
-    description: The settings that the host is to have, as the module M(ascend_ops.vllm.host_tuning) takes them.
+    description: The settings of the host, as the module M(ascend_ops.vllm.host_tuning) takes them. Empty where the host is not tuned.
     type: list
     elements: dict
     default: []
   supervised:
-    description: Whether the service is to be supervised.
+    description: Whether the service should be supervised.
     type: bool
     default: true
   api_key:
-    description: The key that the service wants. Empty to take it from the node's file of secrets, where it has one.
+    description: The API key of the service. Empty to read it from C(secrets.env) on the node, where there is one.
     type: str
     default: ""
   secret_names:
-    description: The names of the secrets that the service is to have; their values are not asked for.
+    description: The names of the secrets that the service should have; their values are not needed.
     type: list
     elements: str
     default: []
@@ -52,41 +54,39 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Ask the node
+- name: Read the status of the service that was deployed there
   ascend_ops.vllm.vllm_status:
-    plan: "{{ __vllm_recipe_node }}"
-  register: told
+    plan: "{{ (lookup('ansible.builtin.file', '/tmp/process.json') | from_json).process }}"
+  register: service
 """
 
 RETURN = r"""
 status:
-  description: What the node told.
+  description: What the node reports.
   returned: success
   type: dict
   contains:
     time: {description: Seconds since the epoch by the node's clock., type: int}
-    engine_error: {description: Why the engine could not be asked; else empty., type: str}
-    container: {description: "The container's state, or null; C(foreign) when this collection did not make it.", type: dict}
+    engine_error: {description: Why the engine did not answer; else empty., type: str}
+    container: {description: "The container's state, or null; C(foreign) where this collection did not create it.", type: dict}
     image: {description: "What the plan's image is on the node, or null.", type: dict}
-    others: {description: Other containers that this collection made., type: list}
-    same_spec: {description: Whether the container is made as the plan wants it., type: bool}
-    parts: {description: "The parts of the container that differ from the plan, such as C(image) or C(devices).", type: list}
+    others: {description: Other containers that this collection created., type: list}
+    drift: {description: "What differs, as of M(ascend_ops.vllm.vllm_drift), each with its C(text).", type: list}
+    running: {description: "The C(pid) of C(vllm serve), and in C(error) why its arguments are not known.", type: dict}
     missing_mounts: {description: Sources of mounts that the node lacks., type: list}
     files:
-      description:
-        - "Each file: C(missing), and the lines that were C(edited), that a C(variable) changes, or that C(differ) for either
-          reason."
+      description: "Each file: C(missing), C(mode), and its C(changes) with their C(origin) and how many C(lines)."
       type: list
     files_error: {description: Why the files could not be compared; else empty., type: str}
     secrets: {description: "The file of secrets: C(missing), C(mode), the C(names) in it and those C(wanted).", type: dict}
-    deployed: {description: "What was deployed last and proven, and what before; or null.", type: dict}
+    deployed: {description: "What was deployed and verified last, and what before; or null.", type: dict}
     supervisor: {description: "Its timer: C(loaded), C(active), C(enabled), C(for) how many seconds; and the C(state) that it saw last.", type: dict}
-    tuning: {description: "C(compliant), and what C(differs); null where the host is not to be tuned.", type: dict}
+    tuning: {description: "In C(error) why the host tuning is not known; null where the host is not tuned.", type: dict}
     probe: {description: "C(state) C(ready) or C(silent), and the verdicts; null on a node that serves no API.", type: dict}
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.observed import gather
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.status import gather
 
 
 def main():

@@ -7,28 +7,29 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vllm_supervision
-short_description: Have the service of a node watched, and brought back with its group
-version_added: 0.2.0
+short_description: Supervise the service of a node, and restart it with its replica
+version_added: 0.1.0
 description:
-  - Lays a systemd timer on the node that looks at the service every few seconds. On the node that serves the API it asks
-    for a token; on a secondary it looks at the connections to the primary. It restarts the container when the service
-    does not answer, or when its group is gone, and gives up after too many restarts.
+  - Installs a systemd timer on the node that checks the service every few seconds. On the node that serves the API it
+    asks for a token; on a secondary it looks at the connections to the primary. It restarts the container when the
+    service does not answer, or when its group is gone, and gives up after too many restarts.
   - What it saw last is in C(/run/ascend-vllm/NAME/state.json), what it did in the journal of C(ascend-vllm@NAME).
+  - Internal to the roles of this collection; it may change without notice.
 options:
   name:
-    description: The container to watch.
+    description: The container.
     type: str
     required: true
   state:
     description:
-      - C(started) has the service watched.
-      - C(held) stops the watching, to change the service in peace; also after a reboot it stays off.
-      - C(absent) takes timer, state and, with the last service, the code away.
+      - C(started) supervises the service.
+      - C(stopped) stops the supervision, so that the service can be changed; it stays off after a reboot.
+      - C(absent) removes timer, settings, state and, with the last service, the code.
     type: str
-    choices: [started, held, absent]
+    choices: [started, stopped, absent]
     default: started
   settings:
-    description: How to watch, as the settings in the plan have it. Needed for C(started).
+    description: The settings of the supervisor on this node. Needed for O(state=started).
     type: dict
     default: {}
 author:
@@ -43,10 +44,10 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Leave the service alone for a while
+- name: Stop supervising the service for a while
   ascend_ops.vllm.vllm_supervision:
     name: minimax2_5
-    state: held
+    state: stopped
 """
 
 RETURN = r"""
@@ -56,6 +57,11 @@ actions:
   type: list
   elements: str
   sample: [wrote ascend-vllm@minimax2_5.timer, started]
+drift:
+  description: What differed before, as of M(ascend_ops.vllm.vllm_drift); empty for other states than C(started).
+  returned: success
+  type: list
+  elements: dict
 """
 
 import os
@@ -64,12 +70,13 @@ import sys
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import files as common_files
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._service.supervise import CONFIG_DIR, STATE_DIR
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import supervision
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.layout import SERVICE_DIR, STATE_DIR
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import supervise  # noqa: F401  its code is installed
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import drift, supervision
 
 
-class Watch:
-    """The watching of one service on this node."""
+class Supervision:
+    """The supervision of one service on this node."""
 
     def __init__(self, module):
         self.name = module.params["name"]
@@ -77,9 +84,10 @@ class Watch:
         self.timer = f"ascend-vllm@{self.name}.timer"
         self.actions = []
         self.diff = []
+        self.drift = []
 
     def write(self, files):
-        """Have the files; return the names of those that changed."""
+        """Write the files that differ; return their paths."""
         changed = []
         for path, content in files.items():
             before = common_files.read(path)[0]
@@ -95,11 +103,14 @@ class Watch:
         return changed
 
     def start(self, settings):
-        """Have everything in place, and the timer running."""
+        """Write all files, and start the timer."""
+        wanted = supervision.desired(self.name, settings, sys.executable)
+        seen = supervision.observed(self.name, wanted)
+        self.drift = drift.of_supervision(self.name, wanted, seen)
         units = supervision.units(self.name, settings, sys.executable)
-        changed = self.write(dict(supervision.code(), **supervision.settings_file(self.name, settings)))
+        changed = self.write({path: content for path, content in wanted.items() if path not in units})
         units_changed = self.write(units)
-        on = supervision.timer_is(self.name) == (True, True)
+        on = seen["active"] and seen["enabled"]
         if on and not units_changed and not changed:
             return
         if not on or units_changed:
@@ -109,22 +120,22 @@ class Watch:
         if units_changed:
             supervision.systemctl("daemon-reload")
         if not on:
-            # What a supervisor saw before it was held is of another time.
+            # What a supervisor saw before it was stopped is outdated.
             shutil.rmtree(os.path.join(STATE_DIR, self.name), ignore_errors=True)
             supervision.systemctl("enable", self.timer)
         if not on or units_changed:
             supervision.systemctl("restart", self.timer)
 
-    def hold(self):
-        """Stop the timer, and have it stay off."""
+    def stop(self):
+        """Stop the timer, and disable it."""
         if any(supervision.timer_is(self.name)):
-            self.actions.append("held")
+            self.actions.append("stopped")
             if not self.check:
-                supervision.hold(self.name)
+                supervision.stop(self.name)
 
     def remove(self):
-        """Take away all that :meth:`start` made."""
-        self.hold()
+        """Remove all that :meth:`start` made."""
+        self.stop()
         paths = [
             path
             for path in list(supervision.units(self.name, {}, "")) + list(supervision.settings_file(self.name, {}))
@@ -133,8 +144,8 @@ class Watch:
         folders = [os.path.join(STATE_DIR, self.name)]
         others = [
             entry
-            for entry in (os.listdir(CONFIG_DIR) if os.path.isdir(CONFIG_DIR) else [])
-            if entry != self.name and os.path.exists(os.path.join(CONFIG_DIR, entry, "supervise.json"))
+            for entry in (os.listdir(SERVICE_DIR) if os.path.isdir(SERVICE_DIR) else [])
+            if entry != self.name and os.path.exists(os.path.join(SERVICE_DIR, entry, "supervise.json"))
         ]
         if not others:
             folders += [supervision.CODE_DIR, STATE_DIR]
@@ -158,27 +169,27 @@ def main():
     module = AnsibleModule(
         argument_spec=dict(
             name=dict(type="str", required=True),
-            state=dict(type="str", default="started", choices=["started", "held", "absent"]),
+            state=dict(type="str", default="started", choices=["started", "stopped", "absent"]),
             settings=dict(type="dict", default={}),
         ),
         supports_check_mode=True,
         required_if=[("state", "started", ["settings"])],
     )
-    watch = Watch(module)
+    job = Supervision(module)
     try:
         if module.params["state"] == "started":
-            watch.start(module.params["settings"])
-        elif module.params["state"] == "held":
-            watch.hold()
+            job.start(module.params["settings"])
+        elif module.params["state"] == "stopped":
+            job.stop()
         else:
-            watch.remove()
+            job.remove()
     except supervision.SystemdError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(
             msg=f"cannot change {error.filename}: {error.strerror}. Supervision needs become, and room on the disk."
         )
-    module.exit_json(changed=bool(watch.actions), actions=watch.actions, diff=watch.diff)
+    module.exit_json(changed=bool(job.actions), actions=job.actions, diff=job.diff, drift=job.drift)
 
 
 if __name__ == "__main__":

@@ -7,21 +7,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vllm_teardown
-short_description: Take the service of a node away, and say what is left
-version_added: 0.2.0
+short_description: Uninstall the service of a node, and report what is left
+version_added: 0.1.0
 description:
   - Stops and removes the container of a plan, removes the service's files, the records of its deploys and, when asked to,
     its images, in one round trip.
   - A container of the same name that this collection did not make is left alone, and the task fails. An image that
     another container uses stays.
+  - Internal to the roles of this collection; it may change without notice.
 extends_documentation_fragment: ascend_ops.vllm.engine
 options:
   plan:
-    description: The node's part of the plan. Only names and paths of it are used.
+    description: The process plan of the node. Only names and paths of it are used.
     type: dict
     required: true
   keep:
-    description: What stays. C(files) are the launch files and the records of deploys.
+    description: What is kept. C(files) are the launch files and the records of deploys.
     type: list
     elements: str
     choices: [files, image]
@@ -36,7 +37,7 @@ seealso:
   - module: ascend_ops.vllm.vllm_container
 attributes:
   check_mode:
-    description: Says what would be taken away, and takes nothing.
+    description: Returns what would be removed, and removes nothing.
     support: full
   diff_mode:
     description: There is nothing to compare.
@@ -44,9 +45,9 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Take the service away, with its image
+- name: Uninstall the service that was deployed there, with its image
   ascend_ops.vllm.vllm_teardown:
-    plan: "{{ __vllm_recipe_node }}"
+    plan: "{{ (lookup('ansible.builtin.file', '/tmp/process.json') | from_json).process }}"
     keep: []
 """
 
@@ -58,7 +59,7 @@ removed:
   elements: str
   sample: [container minimax2_5]
 kept:
-  description: What stays because it was asked for.
+  description: What was kept because it was asked for.
   returned: success
   type: list
   elements: str
@@ -68,7 +69,7 @@ left:
   type: list
   elements: str
 others:
-  description: The names of other containers on the node that this collection made.
+  description: The names of other containers on the node that this collection created.
   returned: success
   type: list
   elements: str
@@ -98,7 +99,7 @@ def main():
         module.fail_json(msg=" ".join([str(error), done]).strip(), removed=teardown.removed)
     except OSError as error:
         module.fail_json(
-            msg=f"cannot remove {error.filename}: {error.strerror}. Run with become, and mend the file system.",
+            msg=f"cannot remove {error.filename}: {error.strerror}. Run with become, and repair the file system.",
             removed=teardown.removed,
         )
     module.exit_json(changed=bool(told["removed"]), **told)

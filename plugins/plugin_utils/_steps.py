@@ -15,10 +15,8 @@ answered), ``restart`` (whether a restart was asked for), ``decision`` (``{"acti
 
 from __future__ import annotations
 
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import layout
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import replica
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import revisions, supervision
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import rollback, supervision, text
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._screen import show
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._wait import Wait
 
@@ -167,13 +165,11 @@ class EnsureFiles(Step):
     """Ensure launch script, environment and secrets are as planned."""
 
     def take(self):
-        tls = self.process.get("tls")
         told = self.module(
             "vllm_files",
-            path=layout.service_directory(self.container),
-            files=render.node_files(self.process, self.settings["interface"]),
+            process=self.process,
+            interface=self.settings["interface"],
             secrets=self.settings["secrets"],
-            watch=[tls["certificate"]] if tls else [],
         )
         self.state.update(
             changed=self.state["changed"] + told["written"], files_at=told["mtime"], digest=told["digest"]
@@ -230,10 +226,8 @@ class SelectRevision(Step):
     together = False
 
     def take(self):
-        found = {
-            host: told if "live" in told else {} for host, told in zip(self.members["hosts"], self.members["results"])
-        }
-        target = revisions.way_back(found, self.settings.get("last", False))
+        found = dict(zip(self.members["hosts"], self.members["results"]))
+        target = rollback.rollback_target(found, self.settings.get("last", False))
         self.result["target"] = target
         if target["errors"] and self.settings.get("required", True):
             name = self.process["replica"]
@@ -250,16 +244,16 @@ class LoadRevision(Step):
         if target["errors"]:
             raise Failed({"msg": "\n".join(target["errors"])})
         told = self.module(
-            "vllm_generation",
+            "vllm_revision",
             name=self.container["name"],
             state="restored",
-            generation=target["ids"][self.host],
+            revision=target["ids"][self.host],
             engine=self.settings["engine"],
         )
         self.result = {"changed": False}
         # The replica is called what it is called now.
-        process = dict(told["node"], replica=self.process["replica"])
-        self.state = {"host": self.host, "process": process, "restored": told["generation"]}
+        process = dict(told["process"], replica=self.process["replica"])
+        self.state = {"host": self.host, "process": process, "restored": told["revision"]}
 
 
 class RestoreFiles(Step):
@@ -267,10 +261,10 @@ class RestoreFiles(Step):
 
     def take(self):
         told = self.module(
-            "vllm_generation",
+            "vllm_revision",
             name=self.container["name"],
             state="restored",
-            generation=self.state["restored"]["id"],
+            revision=self.state["restored"]["id"],
             engine=self.settings["engine"],
         )
         self.state.update(changed=self.state["changed"] + told["written"], files_at=told["mtime"])
@@ -285,22 +279,22 @@ class RecordRevision(Step):
     def take(self):
         restored = self.state.get("restored")
         told = self.module(
-            "vllm_generation",
+            "vllm_revision",
             name=self.container["name"],
-            generation=restored["id"] if restored else "",
-            node=self.process,
+            revision=restored["id"] if restored else "",
+            process=self.process,
             group="" if restored else self.group(),
-            hosts=self.members["hosts"],
+            members=self.members["hosts"],
             engine=self.settings["engine"],
         )
         self.state["revision"] = told["id"]
 
     def group(self):
-        return revisions.group_of(
+        return rollback.group_id(
             [
                 {
                     "host": state["host"],
-                    "node": state["process"],
+                    "process": state["process"],
                     "files": state["digest"],
                     "image_id": (state["container"] or {}).get("image_id"),
                 }
@@ -414,7 +408,7 @@ class Supervise(Step):
         self.module(
             "vllm_supervision",
             name=self.container["name"],
-            state="started" if self.settings["supervised"] else "held",
+            state="started" if self.settings["supervised"] else "stopped",
             settings=self.supervision([state["process"] for state in self.states()]),
         )
 
@@ -426,21 +420,21 @@ class Compare(Step):
 
     def take(self):
         told = self.module(
-            "vllm_settled",
-            node=self.process,
+            "vllm_drift",
+            process=self.process,
             interface=self.settings["interface"],
             tuning=self.settings["tuning"],
             secrets=self.settings["secrets"],
             supervision=self.supervision(self.settings["processes"]) if self.settings["supervised"] else {},
-            hosts=self.members["hosts"],
+            members=self.members["hosts"],
             checks=self.checks(),
             api_key=self.settings.get("api_key") or "",
             request_timeout=self.settings["request_timeout"],
             engine=self.settings["engine"],
         )
-        self.state.update({key: told[key] for key in ("settled", "differs", "group", "verdicts", "answer")})
-        if told["differs"]:
-            show(self.result, f"{self.host}: {told['differs']}")
+        self.state.update({key: told[key] for key in ("settled", "drift", "group", "verdicts", "answer")})
+        if told["drift"]:
+            show(self.result, "\n".join(f"{self.host}: {line}" for line in text.drift_lines(told["drift"])))
 
 
 class AssertMembers(Step):

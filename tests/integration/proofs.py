@@ -73,7 +73,7 @@ PROOFS = {
     "network.reach": Proof(3, ONE, ("firewall-drops", "20004"), "fail", "20004", seen_on=TWO),
     "port.rpc": Proof(4, ONE, ("port-taken", "2347"), "fail", "2347 taken by pid"),
     "image.same": Proof(4, ONE, ("image-differs",), "fail", "f00dfeed"),
-    "container.name": Proof(4, ONE, ("name-taken",), "fail", "did not make"),
+    "container.name": Proof(4, ONE, ("name-taken",), "fail", "did not create"),
     "driver.files": Proof(4, ONE, ("npu-smi-missing",), "fail", "npu-smi"),
     "node.reachable": Proof(5, TWO, ("unreachable",), "fail", "10.213.0.12"),
 }
@@ -82,4 +82,5 @@ PROOFS = {
 PROVEN_BY_INPUT = {
     "network.listen": "tests/integration/test_secrets.py",
     "tls.certificate": "tests/integration/test_secrets.py",
+    "node.machine": "tests/integration/test_checks.py",
 }

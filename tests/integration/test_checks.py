@@ -91,7 +91,18 @@ def test_without_rights_it_says_so():
     run = playbook("preflight.yml", "-e", "ansible_become=true", "-e", "ansible_become_user=nobody")
     assert run.rc != 0
     assert "Traceback" not in run.output
-    assert "a2-node1: node.rights is fail: seen an ordinary user; wanted root. Set ansible_become" in run.words
+    assert "a2-node1: node.rights is fail: seen an unprivileged user; wanted root. Set ansible_become" in run.words
+
+
+def test_two_names_of_one_machine_are_refused_as_that(inventory):
+    groups = {"a2_primary": ["a2-node1"], "a2_secondary": ["a2-node2"]}
+    wrong = {"ansible_host": "10.213.0.11", "vllm_recipe_address": "10.213.0.12"}
+    run = playbook("preflight.yml", inventory=inventory(groups, a2_node2=wrong))
+    assert run.rc != 0
+    assert "Traceback" not in run.output
+    assert "a2-node2: node.machine is fail: seen is the same machine as a2-node1" in run.words
+    assert "Correct ansible_host of one of them" in run.words
+    assert "network.address is fail" not in run.words
 
 
 def test_junit_report(folder):

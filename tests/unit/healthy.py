@@ -3,6 +3,8 @@
 import copy
 import re
 
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.check import Check
+
 GB = 10**9
 
 
@@ -135,7 +137,7 @@ def check_judge(module, node, change=None, policy=None):
     facts = own_facts(node)
     if change:
         change(facts)
-    checks = module.judge(node, facts, policy if policy is not None else {"driver_min": "25.0", "min_python": "3.8"})
+    checks = module.evaluate(node, facts, policy if policy is not None else {"driver_min": "25.0", "min_python": "3.8"})
     return whole(checks, module)
 
 
@@ -153,10 +155,10 @@ def whole(checks, module):
 def catalogue(module):
     """The catalogue is whole prose."""
     for name, entry in module.CHECKS.items():
-        assert set(entry) == {"why", "source", "read", "remedy"}, name
-        assert all(entry[key] for key in ("why", "read", "remedy")), name
-        assert entry["why"].endswith(".") and entry["remedy"].endswith("."), name
-        assert not entry["source"] or entry["source"].startswith("https://"), name
+        assert isinstance(entry, Check), name
+        assert entry.why and entry.read and entry.remedy, name
+        assert entry.why.endswith(".") and entry.remedy.endswith("."), name
+        assert not entry.source or entry.source.startswith("https://"), name
 
 
 # What a node tells that was never heard of, is of an older version, or could not read anything.

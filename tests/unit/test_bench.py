@@ -11,7 +11,6 @@ from ansible_collections.ascend_ops.vllm.plugins.filter.benchmark import (
     benchmark_scenarios,
     benchmark_service,
 )
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench import run as bench
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench.pages import ticks
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench.run import (
@@ -26,6 +25,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench.run import 
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench.scenario import option, topology_of
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_plan import a2, a3
 
 SETTINGS = {"name": "minimax_m2_5"}

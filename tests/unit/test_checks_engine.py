@@ -6,9 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import engine
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.engine import judge_replica, key
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.engine import evaluate_replica, key
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.engine import (
     first_json,
     gather,
@@ -16,6 +15,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.engine impo
     numbers,
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from healthy import EMPTY, GB, catalogue, check_judge, own_facts, put, whole
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,16 +68,16 @@ def test_the_catalogue_is_whole():
 # change, check, verdict, what is seen, what remedy or wanted name
 BROKEN = [
     (put("engine", "error", "Cannot connect"), "engine.running", "fail", "Cannot connect", "systemctl status docker"),
-    (put("engine", "error", "Cannot connect"), "image.available", "unknown", "did not answer", "engine.running"),
-    (put("engine", "error", "Cannot connect"), "container.name", "unknown", "did not answer", "engine.running"),
-    (put("engine", "version", None), "engine.running", "unknown", "version not told", "docker"),
+    (put("engine", "error", "Cannot connect"), "image.available", "unknown", "did not respond", "engine.running"),
+    (put("engine", "error", "Cannot connect"), "container.name", "unknown", "did not respond", "engine.running"),
+    (put("engine", "version", None), "engine.running", "unknown", "version not reported", "docker"),
     (put("engine", "version", "18.09.0"), "engine.version", "warn", "docker 18.09.0", "20.10.10"),
     (put("engine", "version", "20.10.9"), "engine.version", "warn", "20.10.9", "not permitted"),
     (put("engine", "version", "17.03.2-ce"), "engine.version", "fail", "17.03.2-ce", "20.10.10"),
-    (put("engine", "version", None), "engine.version", "unknown", "no told version", "docker version"),
+    (put("engine", "version", None), "engine.version", "unknown", "unknown version", "docker version"),
     (put("engine", "kind", "podman"), "engine.version", "skipped", "podman 24.0.7", ""),
     (put("engine", "cgroup_driver", "none"), "engine.cgroup", "fail", "none", "root"),
-    (put("engine", "cgroup_driver", None), "engine.cgroup", "unknown", "not tell", "docker info"),
+    (put("engine", "cgroup_driver", None), "engine.cgroup", "unknown", "did not report", "docker info"),
     (
         put("engine", "free_bytes", 10**8),
         "engine.storage",
@@ -85,21 +85,33 @@ BROKEN = [
         "0.1 GB free in /var/lib/docker",
         "docker system df",
     ),
-    (absent(None, 20 * GB), "engine.storage", "fail", "20.0 GB free in /var/lib/docker (overlay2); needed 30", "prune"),
-    (absent(True, 30 * GB, 16 * GB), "engine.storage", "fail", "needed 32.0 GB, twice the archive", "data-root"),
-    (absent(True, None, 16 * GB), "engine.storage", "unknown", "cannot be measured", "df -h"),
+    (
+        absent(None, 20 * GB),
+        "engine.storage",
+        "fail",
+        "20.0 GB free in /var/lib/docker (overlay2); required 30",
+        "prune",
+    ),
+    (
+        absent(True, 30 * GB, 16 * GB),
+        "engine.storage",
+        "fail",
+        "required 32.0 GB, twice the size of the archive",
+        "data-root",
+    ),
+    (absent(True, None, 16 * GB), "engine.storage", "unknown", "cannot be read", "df -h"),
     (absent(None), "image.available", "warn", "it will be pulled", "npu_container_image_archive"),
     (absent(None, mirrors=["https://m.daocloud.io/"]), "image.available", "warn", "through https://m.daocloud", "save"),
     (absent(False), "image.available", "fail", "neither the image nor the archive", "Copy the archive"),
     (absent(True), "image.architecture", "skipped", "not on the node yet", ""),
     (image(architecture="amd64"), "image.architecture", "fail", "image amd64, machine aarch64", "--platform"),
-    (image(architecture=None), "image.architecture", "unknown", "image not told", "uname -m"),
+    (image(architecture=None), "image.architecture", "unknown", "image not reported", "uname -m"),
     (image(os="windows"), "image.architecture", "fail", "system windows", "--platform"),
     (put("host", "machine", "riscv64"), "image.architecture", "unknown", "machine riscv64", "not known"),
-    (put("host", None), "image.architecture", "unknown", "machine not told", "uname -m"),
+    (put("host", None), "image.architecture", "unknown", "machine not reported", "uname -m"),
     (image(soc="ascend910_9391"), "image.hardware", "fail", "SOC_VERSION ascend910_9391: for a3", "suffix"),
     (image(soc="ascend310p3"), "image.hardware", "fail", "for 310p", "suffix"),
-    (put("engine", "foreign", True), "container.name", "fail", "did not make", "docker rm -f minimax2_5"),
+    (put("engine", "foreign", True), "container.name", "fail", "did not create", "docker rm -f minimax2_5"),
     (
         lambda facts: (put("engine", "foreign", True)(facts), facts.update(adopt=True)),
         "container.name",
@@ -111,7 +123,7 @@ BROKEN = [
         put("engine", "others", [other()]),
         "container.holds_device",
         "fail",
-        "mindie (mindie:2.0) has /dev/davinci0",
+        "mindie (mindie:2.0) uses /dev/davinci0",
         "stop",
     ),
     (put("engine", "others", None), "container.holds_device", "unknown", "does not list", "docker ps"),
@@ -156,7 +168,7 @@ def replica(change=None):
     facts = {node["host"]: own_facts(node) for node in NODES}
     if change:
         change(facts)
-    told = judge_replica(NODES, facts, {})
+    told = evaluate_replica(NODES, facts, {})
     assert set(told) == {node["host"] for node in NODES}
     return whole(told[NODES[1]["host"]], engine)["image.same"]
 
@@ -175,12 +187,12 @@ def test_one_image_on_all_nodes():
     assert replica(second(put("engine", "image", None)))["verdict"] == "skipped"
     assert replica(second(put("engine", "error", "down")))["verdict"] == "unknown"
     assert replica(lambda facts: facts.clear())["verdict"] == "unknown"
-    assert judge_replica([A3], {}, {}) == {A3["host"]: []}
+    assert evaluate_replica([A3], {}, {}) == {A3["host"]: []}
 
 
 @pytest.mark.parametrize("facts", EMPTY)
 def test_a_node_that_tells_nothing_passes_nothing(facts):
-    checks = whole(engine.judge(NODES[0], facts, {}), engine)
+    checks = whole(engine.evaluate(NODES[0], facts, {}), engine)
     assert list(checks) == [name for name in engine.CHECKS if name != "image.same"]
     assert {check["verdict"] for check in checks.values()} <= {"unknown", "fail"}
 
@@ -303,7 +315,7 @@ def test_an_engine_that_hangs_or_is_not_there(docker, tmp_path):
 )
 def test_an_engine_that_answers_otherwise(docker, tmp_path, name, content):
     (tmp_path / name).write_text(content)
-    whole(engine.judge(NODES[0], dict(own_facts(NODES[0]), engine=told(docker)), {}), engine)
+    whole(engine.evaluate(NODES[0], dict(own_facts(NODES[0]), engine=told(docker)), {}), engine)
 
 
 def test_an_image_that_is_told_otherwise(docker, tmp_path):

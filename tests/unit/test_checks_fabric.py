@@ -6,13 +6,15 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import fabric as checks_fabric
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import fabric_peers as checks_fabric_peers
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import run
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.verdict import WORDS
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import fabric as facts_fabric
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu import chips as npu_chips
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
+from healthy import catalogue
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_plan import a2, a3
@@ -85,8 +87,8 @@ def judged(nodes=A2, change=None, host=None, facts=None):
         change(facts)
     facts = json.loads(json.dumps(facts))
     node = [item for item in nodes if item["host"] == (host or nodes[0]["host"])][0]
-    first = checks_fabric.judge(node, facts.get(node["host"]) or {}, {})
-    second = checks_fabric.judge_replica(nodes, facts, {})[node["host"]]
+    first = checks_fabric.evaluate(node, facts.get(node["host"]) or {}, {})
+    second = checks_fabric_peers.evaluate_replica(nodes, facts, {})[node["host"]]
     assert [check["id"] for check in first] == NODE_IDS
     assert [check["id"] for check in second] == REPLICA_IDS
     for check in first + second:
@@ -142,7 +144,7 @@ def both(*changes):
 NO_PEER = {"peer": False, "port": None, "system": None}
 FAILED = "Command execute failed!"
 BROKEN = [
-    (put("fabric", None), "fabric.tool", "unknown", "did not tell"),
+    (put("fabric", None), "fabric.tool", "unknown", "did not report"),
     (
         put("fabric", {"tool": None, "error": "there is no hccn_tool", "chips": {}}),
         "fabric.tool",
@@ -153,7 +155,7 @@ BROKEN = [
         put("fabric", {"tool": None, "error": "there is no hccn_tool", "chips": {}}),
         "fabric.link",
         "unknown",
-        "not told",
+        "not reported",
     ),
     (
         chip(3, link=None, net_health=None, address=None, tls=None, problems={"link": FAILED}),
@@ -165,18 +167,18 @@ BROKEN = [
     (chip(3, link=None, problems={"link": FAILED}), "fabric.link", "unknown", FAILED + " on chip 3"),
     (chip(2, net_health="Socket failed"), "fabric.net_health", "fail", "Socket failed on chip 2"),
     (chip(2, net_health="Init"), "fabric.net_health", "warn", "Init on chip 2"),
-    (chip(2, net_health=None), "fabric.net_health", "unknown", "not told on chip 2"),
+    (chip(2, net_health=None), "fabric.net_health", "unknown", "not reported on chip 2"),
     (chip(1, link="DOWN", optical={"present": False}), "fabric.optics", "fail", "not present on chip 1"),
     (chip(1, optical={"present": False}), "fabric.optics", "pass", "copper"),
     (chip(1, link="DOWN", optical={"present": True, "rx_power_mw": 0.0}), "fabric.optics", "warn", "no light"),
-    (chip(1, optical=None), "fabric.optics", "unknown", "not told on chip 1"),
+    (chip(1, optical=None), "fabric.optics", "unknown", "not reported on chip 1"),
     (
         chip(0, tls=True),
         "fabric.tls",
         "fail",
         "on on a2-node1: chip 0; off on a2-node1: chips 1 to 7; a2-node2: chips 0",
     ),
-    (chip(0, tls=None), "fabric.tls", "unknown", "not told on a2-node1: chip 0"),
+    (chip(0, tls=None), "fabric.tls", "unknown", "not reported on a2-node1: chip 0"),
     (every(tls=True), "fabric.tls", "pass", "on on all 16 chips"),
     (every(lldp=NO_PEER), "fabric.switch", "fail", "back to back"),
     (chip(4, lldp=NO_PEER), "fabric.switch", "warn", "no switch seen by chip 4"),
@@ -187,13 +189,13 @@ BROKEN = [
     (chip(5, address="0.0.0.0"), "fabric.addresses", "fail", "no address on chip 5"),
     (both(chip(5, address=None), put("hccn_conf", "5", {})), "fabric.addresses", "fail", "no address on chip 5"),
     (chip(5, address=None), "fabric.addresses", "unknown", "chip 5 of a2-node1"),
-    (chip(5, netmask=None), "fabric.addresses", "warn", "a netmask of chip 5 is not told"),
+    (chip(5, netmask=None), "fabric.addresses", "warn", "a netmask of chip 5 was not reported"),
     (put("hccn_conf", None), "fabric.addresses", "pass", "29.1.1.10 to 29.1.1.17"),
     (ping(6, received=0), "fabric.ping", "fail", "chip 6 to a2-node2 chip 6 (29.1.0.1): no answer"),
     (ping(6, received=2), "fabric.ping", "warn", "2 of 3 answered"),
     (ping(6, received=None, transmitted=None, error=FAILED), "fabric.ping", "unknown", FAILED),
-    (put("peers", "pings", []), "fabric.ping", "unknown", "its peer's address is not told"),
-    (put("peers", None), "fabric.ping", "unknown", "did not ping"),
+    (put("peers", "pings", []), "fabric.ping", "unknown", "the address of its peer was not reported"),
+    (put("peers", None), "fabric.ping", "unknown", "no pings were sent"),
     (put("peers", "ping_error", "there is no hccn_tool"), "fabric.ping", "unknown", "no hccn_tool"),
 ]
 
@@ -286,10 +288,10 @@ def test_nothing_told_is_never_a_pass(nodes, told):
 
 
 def test_every_check_is_documented():
-    assert sorted(checks_fabric.CHECKS) == sorted(NODE_IDS + REPLICA_IDS)
-    for entry in checks_fabric.CHECKS.values():
-        assert set(entry) == {"why", "source", "read", "remedy"}
-        assert entry["why"] and entry["read"] and entry["remedy"]
+    assert list(checks_fabric.CHECKS) == NODE_IDS
+    assert list(checks_fabric_peers.CHECKS) == REPLICA_IDS
+    catalogue(checks_fabric)
+    catalogue(checks_fabric_peers)
 
 
 # -- reading --------------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import host as checks_host
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.host import binds_cpus, parse_size
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import host as facts_host
@@ -21,6 +20,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.host import
     stale,
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from healthy import EMPTY, catalogue, check_judge, put, whole
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,7 +71,7 @@ BROKEN = [
     (put("host", "python", "3.7.9"), "host.python", "fail", "3.7.9", "Python 3.8 or later"),
     (put("host", "machine", "loongarch64"), "host.architecture", "fail", "loongarch64", "aarch64"),
     (put("host", "memory", "available", 200 * 10**9), "host.memory", "warn", "200.0 of", "rss"),
-    (put("weights", []), "host.memory", "unknown", "not all told", "rss"),
+    (put("weights", []), "host.memory", "unknown", "not all reported", "rss"),
     (
         both(put("host", "memory", "swap_total", 8 * GIB), put("host", "memory", "swap_free", 3 * GIB)),
         "host.swap",
@@ -80,7 +80,7 @@ BROKEN = [
         "swapoff",
     ),
     (put("host", "memory", "total", 1 << 40), "host.shm", "warn", "shm_size 1200g, memory 1024 GiB", "less than"),
-    (put("host", "memory", None), "host.shm", "unknown", "not told", "1g"),
+    (put("host", "memory", None), "host.shm", "unknown", "not reported", "1g"),
     (
         put("host", "memory", "hugepages_free", 600 * GIB),
         "host.hugepages",
@@ -105,7 +105,7 @@ BROKEN = [
     ),
     (put("host", "numa", 3, "cpus", 12), "host.numa", "warn", "node 3: 12 CPUs", "numactl"),
     (put("host", "numa", 3, "memory", 0), "host.numa", "warn", "node 3: 24 CPUs, 0 GiB", "DIMM"),
-    (put("host", "numa", 3, "memory", None), "host.numa", "unknown", "node 3: 24 CPUs, memory not told", "DIMM"),
+    (put("host", "numa", 3, "memory", None), "host.numa", "unknown", "node 3: 24 CPUs, memory not reported", "DIMM"),
     (
         put("host", "cpufreq", {"cpus": 192, "writable": 0, "governors": ["powersave"]}),
         "host.cpufreq",
@@ -125,12 +125,12 @@ BROKEN = [
         both(put("host", "selinux", "enforcing"), put("engine", "security", None)),
         "host.selinux",
         "warn",
-        "does not tell",
+        "did not report whether",
         "setenforce",
     ),
     (put("host", "disks", "/tmp", GIB), "host.disk", "warn", "1.0 GiB free at /tmp", "df -h"),
     (put("host", "disks", "/tmp", 65536), "host.disk", "fail", "(65536 bytes)", "df -h"),
-    (put("host", "disks", "/tmp", None), "host.disk", "unknown", "did not tell", "df -h"),
+    (put("host", "disks", "/tmp", None), "host.disk", "unknown", "did not report", "df -h"),
     (
         put("host", "stale", [process()]),
         "service.stale",
@@ -154,7 +154,7 @@ BROKEN = [
         "docker rm",
     ),
     (put("engine", "others", None), "service.stale", "unknown", "does not list", "docker rm"),
-    (put("host", "stale", None), "service.stale", "unknown", "did not tell", "ps -fp"),
+    (put("host", "stale", None), "service.stale", "unknown", "did not report", "ps -fp"),
 ]
 
 
@@ -214,7 +214,7 @@ def test_its_own_service_is_not_stale():
         put("engine", "container", {"id": OWN, "running": True}), put("host", "stale", [process(OWN), process(OWN, 2)])
     )
     assert judged(running)["service.stale"]["verdict"] == "pass"
-    # One of the same name that this collection did not make is not its own.
+    # One of the same name that this collection did not create is not its own.
     assert judged(both(running, put("engine", "foreign", True)))["service.stale"]["verdict"] == "warn"
     second = dict(old(running=True), devices=["/dev/davinci8"])
     beside = both(running, put("engine", "others", [second]), put("host", "stale", [process(OTHER)]))
@@ -224,7 +224,7 @@ def test_its_own_service_is_not_stale():
 
 @pytest.mark.parametrize("facts", EMPTY)
 def test_a_node_that_tells_nothing_passes_nothing(facts):
-    checks = whole(checks_host.judge(N, facts, {}), checks_host)
+    checks = whole(checks_host.evaluate(N, facts, {}), checks_host)
     assert set(checks) == set(checks_host.CHECKS)
     assert {check["verdict"] for check in checks.values()} == {"unknown"}
 
@@ -370,7 +370,7 @@ def test_this_machine():
     assert json.loads(json.dumps(facts)) == facts
     assert facts["memory"]["total"] > facts["memory"]["available"] > 0
     assert facts["cpus"]["online"] >= 1 and facts["uptime"] > 0
-    whole(checks_host.judge(N, {"host": facts}, {}), checks_host)
+    whole(checks_host.evaluate(N, {"host": facts}, {}), checks_host)
 
 
 def test_counts():

@@ -8,12 +8,14 @@ import subprocess
 import time
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import network as checks_network
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import network_peers as checks_network_peers
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.verdict import WORDS
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import network as facts_network
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from certificates import Pki
+from healthy import catalogue
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_plan import a2, a3
@@ -86,8 +88,8 @@ def judged(nodes=A2, change=None, host="a2-node1", facts=None, policy=None):
         change(facts)
     facts = json.loads(json.dumps(facts))
     node = [item for item in nodes if item["host"] == host][0]
-    first = checks_network.judge(node, facts.get(host) or {}, policy or {})
-    second = checks_network.judge_replica(nodes, facts, policy or {})[host]
+    first = checks_network.evaluate(node, facts.get(host) or {}, policy or {})
+    second = checks_network_peers.evaluate_replica(nodes, facts, policy or {})[host]
     assert [check["id"] for check in first] == NODE_IDS
     assert [check["id"] for check in second] == REPLICA_IDS
     for check in first + second:
@@ -137,7 +139,7 @@ BROKEN = [
     (ONE, put(ONE, *ETH, "state", "DOWN"), "network.interface_up", "fail", "eth0 is DOWN", "ip link"),
     (ONE, put(ONE, *ETH, "carrier", False), "network.interface_up", "fail", "without a carrier", "cable"),
     (ONE, put(ONE, *ETH, "state", "UNKNOWN"), "network.interface_up", "pass", "UNKNOWN", ""),
-    (ONE, put(ONE, "net", "interfaces", None), "network.interface_up", "unknown", "not told", ""),
+    (ONE, put(ONE, "net", "interfaces", None), "network.interface_up", "unknown", "not reported", ""),
     (ONE, put(ONE, "network", "interface", None), "network.interface_up", "unknown", "network.address", ""),
     (
         ONE,
@@ -149,13 +151,13 @@ BROKEN = [
     ),
     (ONE, put(ONE, "net", "hostname", "addresses", ["::1"]), "network.hostname", "warn", "::1", "/etc/hosts"),
     (ONE, put(ONE, "net", "hostname", "addresses", []), "network.hostname", "warn", "not resolved", "/etc/hosts"),
-    (ONE, put(ONE, "net", "hostname", "addresses", None), "network.hostname", "unknown", "not told", ""),
+    (ONE, put(ONE, "net", "hostname", "addresses", None), "network.hostname", "unknown", "not reported", ""),
     (ONE, put(ONE, *FIRE, "firewalld", True), "network.firewall", "warn", "firewalld is active", "firewall-cmd"),
     (ONE, put(ONE, *FIRE, "ufw", True), "network.firewall", "warn", "ufw is active", "ufw allow"),
-    (ONE, put(ONE, *FIRE, "policy", "DROP"), "network.firewall", "warn", "no rule lets in is dropped", "iptables"),
+    (ONE, put(ONE, *FIRE, "policy", "DROP"), "network.firewall", "warn", "match no rule are dropped", "iptables"),
     (ONE, put(ONE, *FIRE, "drops", 2), "network.firewall", "warn", "rules that drop or reject: 2", "iptables"),
-    (ONE, put(ONE, *FIRE, "source", None), "network.firewall", "unknown", "not told", ""),
-    (ONE, put(ONE, *FIRE[:1], "firewall", None), "network.firewall", "unknown", "did not tell", ""),
+    (ONE, put(ONE, *FIRE, "source", None), "network.firewall", "unknown", "not reported", ""),
+    (ONE, put(ONE, *FIRE[:1], "firewall", None), "network.firewall", "unknown", "did not report", ""),
     (
         ONE,
         put(ONE, "net", "reserved_ports", [[5000, 5000]]),
@@ -174,11 +176,11 @@ BROKEN = [
     ),
     (ONE, put(ONE, "net", "local_port_range", [1024, 65535]), "port.ephemeral", "warn", "api 20004, rpc 2347", "20004"),
     (ONE, put(ONE, "net", "local_port_range", [32768, 59999]), "port.ephemeral", "pass", "59999", ""),
-    (ONE, put(ONE, "net", "local_port_range", None), "port.ephemeral", "unknown", "does not tell", "sysctl"),
+    (ONE, put(ONE, "net", "local_port_range", None), "port.ephemeral", "unknown", "did not report", "sysctl"),
     (ONE, put(TWO, *ETH, "addresses", ["10.0.0.12/25"]), "network.subnet", "warn", "10.0.0.0/25", "netmask"),
-    (ONE, put(TWO, *ETH, "addresses", []), "network.subnet", "unknown", "a2-node2: not told", ""),
+    (ONE, put(TWO, *ETH, "addresses", []), "network.subnet", "unknown", "a2-node2: not reported", ""),
     (ONE, put(TWO, *ETH, "mtu", 9000), "network.mtu", "warn", "a2-node1: 1500, a2-node2: 9000", "ip link set"),
-    (TWO, put(ONE, *ETH, "mtu", None), "network.mtu", "unknown", "a2-node1: not told", ""),
+    (TWO, put(ONE, *ETH, "mtu", None), "network.mtu", "unknown", "a2-node1: not reported", ""),
     (TWO, put(TWO, *REACH, "clock", "offset", -7.5), "network.clock", "warn", "-7.500 s", "timedatectl"),
     (TWO, put(TWO, *REACH, "clock", "error", 4.0), "network.clock", "unknown", "within 4.000 s", ""),
     (TWO, put(TWO, *REACH, "clock", None), "network.clock", "unknown", "could not be compared", ""),
@@ -187,7 +189,7 @@ BROKEN = [
         put(TWO, *REACH, "ports", "api", SILENT),
         "network.reach",
         "fail",
-        "api 20004 out of reach: no answer",
+        "api 20004 unreachable: no answer",
         "nc -vz",
     ),
     (
@@ -195,10 +197,10 @@ BROKEN = [
         put(TWO, *REACH, "ports", "rpc", port(2347, state="unreachable", error="No route to host", answered=False)),
         "network.reach",
         "fail",
-        "rpc 2347 out of reach: No route to host",
+        "rpc 2347 unreachable: No route to host",
         "network.firewall",
     ),
-    (TWO, put(TWO, *REACH, "ports", "api", "answered", False), "network.reach", "pass", "something else answers", ""),
+    (TWO, put(TWO, *REACH, "ports", "api", "answered", False), "network.reach", "pass", "another process answers", ""),
     (
         TWO,
         put(TWO, *REACH, "ports", {"rpc": port(2347, state="skipped", error="starts")}),
@@ -216,18 +218,25 @@ BROKEN = [
         "",
     ),
     (TWO, refused(), "network.reach", "fail", "refused, although the primary listened", "nc -vz"),
-    (TWO, refused(until=100.5), "network.reach", "unknown", "did not try at the same time", ""),
+    (TWO, refused(until=100.5), "network.reach", "unknown", "not tested at the same time", ""),
     (TWO, refused(state="error"), "network.reach", "unknown", "the primary did not listen", ""),
-    (TWO, refused(state="serving"), "network.reach", "fail", "service is said to run there", ""),
+    (TWO, refused(state="serving"), "network.reach", "fail", "service is running there", ""),
     (TWO, put(TWO, "peers", {"reach": {"error": "no primary"}}), "network.reach", "unknown", "no primary", ""),
     (TWO, put(TWO, *REACH, "ports", {}), "network.reach", "unknown", "not known", ""),
     (TWO, put(TWO, "peers", "reach", dict(STARTING)), "network.reach", "skipped", "is starting", ""),
-    (TWO, put(TWO, "peers", None), "network.reach", "unknown", "not tried", ""),
-    (ONE, put(ONE, *REACH, "back", {"a2-node2": "no answer in 1 s"}), "network.reach", "fail", "connect back", "nc"),
-    (ONE, put(ONE, *REACH, "back", {}), "network.reach", "unknown", "a2-node2 was not heard", ""),
+    (TWO, put(TWO, "peers", None), "network.reach", "unknown", "not tested", ""),
+    (
+        ONE,
+        put(ONE, *REACH, "back", {"a2-node2": "no answer in 1 s"}),
+        "network.reach",
+        "fail",
+        "does not accept a connection back",
+        "nc",
+    ),
+    (ONE, put(ONE, *REACH, "back", {}), "network.reach", "unknown", "a2-node2 did not connect", ""),
     (ONE, put(ONE, *REACH, "ports", "api", "state", "in use"), "network.reach", "unknown", "see port.api", ""),
     (ONE, put(ONE, *REACH, "ports", "rpc", "state", "error"), "network.reach", "unknown", "could not be opened", ""),
-    (ONE, put(ONE, *REACH, "serving", True), "network.reach", "skipped", "the service runs", ""),
+    (ONE, put(ONE, *REACH, "serving", True), "network.reach", "skipped", "the service is running", ""),
 ]
 
 
@@ -277,10 +286,10 @@ def test_nothing_told_is_never_a_pass(nodes, told):
 
 
 def test_every_check_is_documented():
-    assert sorted(checks_network.CHECKS) == sorted(NODE_IDS + REPLICA_IDS)
-    for entry in checks_network.CHECKS.values():
-        assert set(entry) == {"why", "source", "read", "remedy"}
-        assert entry["why"] and entry["read"] and entry["remedy"]
+    assert list(checks_network.CHECKS) == NODE_IDS
+    assert list(checks_network_peers.CHECKS) == REPLICA_IDS
+    catalogue(checks_network)
+    catalogue(checks_network_peers)
 
 
 # -- reading --------------------------------------------------------------------------------------------------------
@@ -481,7 +490,7 @@ def certificate(pems, ca="", change=None):
     facts = {"net": {"tls": told, "time": time.time()}}
     if change:
         change(facts["net"])
-    checks = checks_network.judge(node, json.loads(json.dumps(facts)), {})
+    checks = checks_network.evaluate(node, json.loads(json.dumps(facts)), {})
     return [check for check in checks if check["id"] == "tls.certificate"][0]
 
 
@@ -510,7 +519,7 @@ def bad(name, pki, tmp_path):
     other = pki.signed(authority, "10.0.0.22")
     secret = tmp_path / "secret.key"
     if name == "a key with a passphrase":
-        words = ["openssl", "rsa", "-aes256", "-passout", "pass:x", "-in", good[1], "-out", str(secret)]
+        words = ["openssl", "pkey", "-aes256", "-passout", "pass:x", "-in", good[1], "-out", str(secret)]
         subprocess.run(words, check=True, capture_output=True)
     return {
         "no certificate": (("/nowhere/c.pem", good[1]), ""),
@@ -530,13 +539,13 @@ def bad(name, pki, tmp_path):
 @pytest.mark.parametrize(
     "name, says, remedy",
     [
-        ("no certificate", "/nowhere/c.pem: No such file", "Put the file on the node"),
-        ("no key", "/nowhere/k.pem: No such file", "Put the file on the node"),
-        ("no ca", "/nowhere/ca.pem: No such file", "Put the file on the node"),
-        ("a folder", "Is a directory", "Put the file on the node"),
-        ("another key", "key values mismatch", "belong together"),
+        ("no certificate", "/nowhere/c.pem: No such file", "Copy the file to the node"),
+        ("no key", "/nowhere/k.pem: No such file", "Copy the file to the node"),
+        ("no ca", "/nowhere/ca.pem: No such file", "Copy the file to the node"),
+        ("a folder", "Is a directory", "Copy the file to the node"),
+        ("another key", "key values mismatch", "matching certificate and key"),
         ("a key with a passphrase", "", "without a passphrase"),
-        ("swapped", "", "belong together"),
+        ("swapped", "", "matching certificate and key"),
         ("a ca that is none", "", "must be a file of certificates"),
         ("another ca", "unable to get local issuer certificate", "vllm_recipe_tls.ca must be the authority"),
         ("another address", "not valid for '10.0.0.21'", "subjectAltName"),
@@ -560,7 +569,7 @@ def test_a_key_that_others_can_read_is_a_warning(pki):
     pems = pki.self_signed("10.0.0.21")
     os.chmod(pems[1], 0o644)
     seen = certificate(pems)
-    assert (seen["verdict"], seen["remedy"]) == ("warn", "chmod 0600 " + pems[1])
+    assert (seen["verdict"], seen["remedy"]) == ("warn", f"Run 'chmod 0600 {pems[1]}'.")
 
 
 def test_a_certificate_of_which_nothing_was_told(pki):

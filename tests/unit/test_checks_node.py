@@ -1,14 +1,16 @@
 """The checks of a node and of its NPUs: a healthy node passes; each broken thing is seen by its check, by name."""
 
 import copy
+import hashlib
 from pathlib import Path
 
 import healthy as told
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import node as checks_node
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.smi import explain_failure, parse_info
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.failures import explain_failure
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.smi import parse_info
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_plan import a2, a3
 
 FIXTURES = Path(__file__).parent / "fixtures" / "npu-smi"
@@ -25,6 +27,7 @@ def healthy(node, npu=A2):
     return copy.deepcopy(
         {
             "root": True,
+            "machine_id": hashlib.sha256(node["host"].encode()).hexdigest()[:16],
             "network": {"interface": "eth0", "addresses": {node["address"]: "eth0", "127.0.0.1": "lo"}, "error": ""},
             "npu": npu,
             "devices": dict.fromkeys(container["devices"], True),
@@ -41,7 +44,7 @@ def judged(change=None, node=NODE, npu=A2):
     facts = healthy(node, npu)
     if change:
         change(facts)
-    return told.whole(checks_node.judge(node, facts, {}), checks_node)
+    return told.whole(checks_node.evaluate(node, facts, {}), checks_node)
 
 
 def words(verdicts):
@@ -89,7 +92,7 @@ def without_npu_smi(facts):
 
 # change, check, verdict, what is seen, what the remedy (or what is wanted) names
 BROKEN = [
-    (put("root", False), "node.rights", "fail", "an ordinary user", "ansible_become"),
+    (put("root", False), "node.rights", "fail", "an unprivileged user", "ansible_become"),
     (put("network", "interface", None), "network.address", "fail", "has 10.0.0.11 (eth0)", "vllm_recipe_address"),
     (
         put("network", {"interface": None, "addresses": {"127.0.0.1": "lo", "fe80::1": "eth0"}, "error": ""}),
@@ -135,7 +138,7 @@ BROKEN = [
         "data-parallel-rpc-port",
     ),
     (put("ports", listener(60007)), "port.hccl", "fail", "60007 taken by pid 4711", "HCCL_IF_BASE_PORT"),
-    (put("ports", None), "port.api", "unknown", "does not tell", "ss -ltnp"),
+    (put("ports", None), "port.api", "unknown", "does not show who listens", "ss -ltnp"),
 ]
 
 

@@ -1,16 +1,16 @@
 """Verdicts on driver and firmware."""
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import versions
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.versions import (
-    judge_replica,
+    evaluate_replica,
     numbers,
     within,
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.checks import parse_driver_version
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import releases
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from healthy import EMPTY, catalogue, check_judge, own_facts, put, whole
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,7 +66,7 @@ def test_driver_against_the_images_cann(version, policy, word, wanted):
 
     found = judged(change, policy)["npu.driver"]
     assert (found["verdict"], wanted in found["wanted"]) == (word, True), found
-    assert (version or "not told") in found["seen"]
+    assert (version or "not reported") in found["seen"]
 
 
 def test_the_table_of_the_releases_can_be_compared():
@@ -103,7 +103,7 @@ def recorded(facts):
     "change, word, seen",
     [
         (put("host", "firmware", None), "unknown", "no readable /usr/local/Ascend/firmware/version.info"),
-        (firmware(version=None), "unknown", "firmware not told"),
+        (firmware(version=None), "unknown", "firmware not reported"),
         (firmware(version="6.4.0"), "pass", "firmware 6.4.0"),  # it lists the driver
         (driver("23.0.rc1"), "pass", "driver 23.0.rc1"),  # which lists the firmware
         (recorded, "pass", "firmware 7.1.0.11.220, driver 24.1.rc1"),
@@ -113,7 +113,7 @@ def recorded(facts):
             "firmware 6.4.0, driver 23.0.rc1; compatible: 25.5.0 to 25.5.0, 25.5.1 to 25.5.1, 7.0.0 to 7.5.99",
         ),
         (lambda facts: facts["host"].update(driver=None), "pass", "7.5.0.1.129"),
-        (lambda facts: [firmware(compatible=[])(facts), facts["host"].update(driver=None)], "unknown", "neither says"),
+        (lambda facts: [firmware(compatible=[])(facts), facts["host"].update(driver=None)], "unknown", "neither lists"),
     ],
 )
 def test_firmware_against_the_driver(change, word, seen):
@@ -138,7 +138,7 @@ def replica(change=None):
     facts = {node["host"]: own_facts(node) for node in NODES}
     if change:
         change(facts[NODES[1]["host"]])
-    return whole(judge_replica(NODES, facts, {})[N["host"]], versions)["driver.same"]
+    return whole(evaluate_replica(NODES, facts, {})[N["host"]], versions)["driver.same"]
 
 
 def test_one_driver_on_all_nodes():
@@ -147,12 +147,12 @@ def test_one_driver_on_all_nodes():
     assert found["verdict"] == "fail" and NODES[1]["host"] + ": 25.0.0" in found["seen"]
     assert "same driver" in found["remedy"]
     assert replica(lambda facts: facts.clear())["verdict"] == "unknown"
-    assert judge_replica([N], {}, {}) == {N["host"]: []}
+    assert evaluate_replica([N], {}, {}) == {N["host"]: []}
 
 
 @pytest.mark.parametrize("facts", EMPTY)
 def test_a_node_that_tells_nothing_passes_nothing(facts):
-    checks = whole(versions.judge(N, facts, CANN), versions)
+    checks = whole(versions.evaluate(N, facts, CANN), versions)
     assert {name: check["verdict"] for name, check in checks.items()} == {
         "npu.driver": "unknown",
         "npu.firmware": "unknown",

@@ -7,9 +7,8 @@ import struct
 import time
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import weights as checks_weights
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.weights import flag, judge_replica
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.weights import evaluate_replica, flag
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.parallel import bounded
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import weights as facts_weights
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.weights import (
@@ -22,6 +21,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.weights imp
     weights,
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from healthy import EMPTY, GB, catalogue, check_judge, own_facts, put, whole
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,19 +65,26 @@ BROKEN = [
         "no directory " + PATH,
         "vllm_recipe_weights_dir",
     ),
-    (N, put("weights", 0, "problems", ["a", "b", "c", "d"]), "weights.served", "fail", "a; b; c", "not complete"),
-    (N, put("weights", []), "weights.served", "unknown", "did not tell", "MiniMax-M2.5"),
-    (N, put("weights", 0, "problems", None), "weights.served", "unknown", "did not tell", "MiniMax-M2.5"),
+    (N, put("weights", 0, "problems", ["a", "b", "c", "d"]), "weights.served", "fail", "a; b; c", "incomplete"),
+    (N, put("weights", []), "weights.served", "unknown", "did not report", "MiniMax-M2.5"),
+    (N, put("weights", 0, "problems", None), "weights.served", "unknown", "did not report", "MiniMax-M2.5"),
     (N, put("weights", 0, "index_bytes", 231 * GB), "weights.served", "warn", "the index says 231.0 GB", "revision"),
     (A3, put("weights", 1, "exists", False), "weights.draft", "fail", "no directory /mnt/sfs_turbo", "Eagle3"),
     (N, put("weights", 0, "architecture", "Qwen3ForCausalLM"), "weights.architecture", "fail", "Qwen3", "recipe"),
-    (N, put("weights", 0, "architecture", None), "weights.architecture", "unknown", "tells none", "config.json"),
+    (N, put("weights", 0, "architecture", None), "weights.architecture", "unknown", "names none", "config.json"),
     (N, put("weights", 0, "exists", False), "weights.architecture", "unknown", "no checkpoint", "weights.served"),
     (N, put("weights", 0, "quantization", "awq"), "weights.quantization", "fail", "quant_method awq", "checkpoint"),
     (N, put("weights", 0, "description", {"W8A8": 3}), "weights.quantization", "warn", "3 W8A8", "ascend"),
     (N, put("weights", []), "weights.quantization", "unknown", "no checkpoint", "weights.served"),
     (A3, put("weights", 0, "description", None), "weights.quantization", "fail", "no quant_model_description", "names"),
-    (A3, put("weights", 0, "description", {"FLOAT": 9}), "weights.quantization", "fail", "nothing quantized", "names"),
+    (
+        A3,
+        put("weights", 0, "description", {"FLOAT": 9}),
+        "weights.quantization",
+        "fail",
+        "no quantized weights",
+        "names",
+    ),
     (A3, put("weights", 0, "quantization", "fp8"), "weights.quantization", "fail", "quant_method fp8", "ascend"),
     (N, speed(20), "weights.load_time", "fail", "230.0 GB at 20 MB/s from xfs: 11500 s", "VLLM_ENGINE_READY_TIMEOUT_S"),
     (N, speed(100), "weights.load_time", "warn", "2300 s", "HCCL_CONNECT_TIMEOUT"),
@@ -115,7 +122,7 @@ def test_the_ready_timeout_of_the_plan_counts():
     assert judged(speed(1000))["weights.load_time"]["verdict"] == "pass"
     found = judged(speed(100), node)["weights.load_time"]
     assert found["verdict"] == "fail" and "600 s" in found["wanted"] and "default" in found["wanted"]
-    # A small one is read in time from any disk, and cannot be measured.
+    # A small one is read in time from any disk, and cannot be read.
     found = judged(lambda facts: facts["weights"][0].update(bytes=1500000, read=None), node)["weights.load_time"]
     assert found["verdict"] == "pass"
 
@@ -141,7 +148,7 @@ def replica(change=None):
     facts = {node["host"]: own_facts(node) for node in NODES}
     if change:
         change(facts[NODES[1]["host"]])
-    told = judge_replica(NODES, facts, {})
+    told = evaluate_replica(NODES, facts, {})
     assert set(told) == set(facts)
     return whole(told[NODES[0]["host"]], checks_weights)["weights.same"]
 
@@ -153,12 +160,12 @@ def test_one_checkpoint_on_all_nodes():
     assert "rsync" in found["remedy"]
     assert replica(put("weights", 0, "fingerprint", None))["verdict"] == "unknown"
     assert replica(lambda facts: facts.clear())["verdict"] == "unknown"
-    assert judge_replica([A3], {}, {}) == {A3["host"]: []}
+    assert evaluate_replica([A3], {}, {}) == {A3["host"]: []}
 
 
 @pytest.mark.parametrize("facts", EMPTY)
 def test_a_node_that_tells_nothing_passes_nothing(facts):
-    checks = whole(checks_weights.judge(A3, facts, POLICY), checks_weights)
+    checks = whole(checks_weights.evaluate(A3, facts, POLICY), checks_weights)
     assert set(checks) == set(checks_weights.CHECKS) - {"weights.same"}
     assert {check["verdict"] for check in checks.values()} == {"unknown"}
 

@@ -14,10 +14,12 @@ from ansible_collections.ascend_ops.vllm.plugins.filter.diagnostics import (
     known_secrets,
     log_files,
 )
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan, preflight, saved_facts
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.redact import MARK, Redactor
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._support import archive as diagnostics
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._preflight import evaluate as preflight
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._preflight import saved_facts
 from test_plan import a2
 from test_preflight import facts_of
 

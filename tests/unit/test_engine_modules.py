@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import (
     Engine,
     EngineError,
@@ -19,6 +18,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine imp
     explain,
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_plan import a3
 
 HERE = Path(__file__).parent
@@ -26,6 +26,11 @@ RUNNER = (
     "import runpy, sys; from ansible.module_utils import basic; basic._ANSIBLE_ARGS = sys.stdin.buffer.read(); "
     "basic._ANSIBLE_PROFILE = 'legacy'; "
     "runpy.run_module('ansible_collections.ascend_ops.vllm.plugins.modules.' + sys.argv[1], run_name='__main__')"
+)
+# A node's Python, and the folder with an ansible-core that knows it: tests/versions.py says which.
+TARGET_PYTHON = os.environ.get("TEST_TARGET_PYTHON", sys.executable)
+TARGET_PATH = os.pathsep.join(
+    [str(HERE.parents[1] / "playbooks" / "collections"), *filter(None, [os.environ.get("TEST_TARGET_PATH")])]
 )
 IMAGE = "quay.io/ascend/vllm-ascend:v0.20.2rc1-a3"
 IMAGE_ID = json.loads((HERE / "fixtures/docker/image.json").read_text())[0]["Id"]
@@ -36,14 +41,13 @@ DOWN = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is t
 def run_module(module_, check=False, diff=False, **arguments):
     """What a module returned; it must say it as JSON, whatever happens."""
     given = dict(arguments, _ansible_check_mode=check, _ansible_diff=diff, _ansible_remote_tmp="/tmp")
-    env = dict(os.environ, PYTHONPATH=str(HERE.parents[1] / "playbooks" / "collections"))
     ran = subprocess.run(
-        [sys.executable, "-c", RUNNER, module_],
+        [TARGET_PYTHON, "-c", RUNNER, module_],
         input=json.dumps({"ANSIBLE_MODULE_ARGS": given}),
         capture_output=True,
         text=True,
         timeout=40,
-        env=env,
+        env=dict(os.environ, PYTHONPATH=TARGET_PATH),
     )
     assert "Traceback" not in ran.stderr + ran.stdout, ran.stderr
     result = json.loads(ran.stdout)
@@ -302,9 +306,9 @@ def test_a_pull_that_is_broken_off_leaves_no_login(docker):
     """As the end of a connection does."""
     docker.put("registry").put("hangs", "pull")
     given = dict(name=IMAGE, engine=docker.path, login=LOGIN, _ansible_remote_tmp="/tmp")
-    env = dict(os.environ, PYTHONPATH=str(HERE.parents[1] / "playbooks" / "collections"))
+    env = dict(os.environ, PYTHONPATH=TARGET_PATH)
     process = subprocess.Popen(
-        [sys.executable, "-c", RUNNER, "vllm_image"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env
+        [TARGET_PYTHON, "-c", RUNNER, "vllm_image"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env
     )
     process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": given}).encode())
     process.stdin.close()

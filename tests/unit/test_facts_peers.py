@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import peers as peers_module
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import reach as reach_module
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.peers import (
     gather,
     pairs,
@@ -108,14 +108,14 @@ def test_nodes_that_do_not_meet_end_in_time(members):
 
 
 def test_a_clock_that_is_ahead_is_measured(members, monkeypatch):
-    original = peers_module._write
+    original = reach_module._write
 
     def write(stream, data):
         if "time" in data:
             data = dict(data, time=data["time"] - 100)
         original(stream, data)
 
-    monkeypatch.setattr(peers_module, "_write", write)
+    monkeypatch.setattr(reach_module, "_write", write)
     found = together(members[:2], wait=5, hccn_tool="/nowhere")
     assert found["two"]["reach"]["clock"]["offset"] == pytest.approx(100, abs=0.2)
 
@@ -155,7 +155,7 @@ def server():
     "answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"{}\n", b"[1]\n", b"\xff" * 9000, b'{"hello": 1}\n']
 )
 def test_a_stranger_on_the_port_is_reached_and_not_taken_for_the_primary(members, server, monkeypatch, answer):
-    monkeypatch.setattr(peers_module, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(reach_module, "ANSWER_SECONDS", 0.5)
     server(members[0]["ports"]["api"], answer)
     found = together(members[:2], wait=2, hccn_tool="/nowhere")
     assert found["one"]["reach"]["ports"]["api"]["state"] == "in use"
@@ -216,8 +216,8 @@ def test_garbage_to_the_primary_is_not_counted(members):
     thread.start()
     time.sleep(0.3)
     words = [b"\n", b"\xff\xfe\n", b"[]\n", b'{"hello": "x", "host": "two"}\n', b"GET / HTTP/1.0\r\n\r\n"]
-    known = json.dumps({"hello": peers_module.HELLO, "host": "two", "back": 1}).encode() + b"\n"
-    stranger = json.dumps({"hello": peers_module.HELLO, "host": "mallory"}).encode() + b"\n"
+    known = json.dumps({"hello": reach_module.HELLO, "host": "two", "back": 1}).encode() + b"\n"
+    stranger = json.dumps({"hello": reach_module.HELLO, "host": "mallory"}).encode() + b"\n"
     for word in words + [stranger + b"{}\n{}\n{}\n", known + b"{}\n[]\n"]:
         with socket.create_connection((PRIMARY, port)) as connection:
             connection.sendall(word)
@@ -300,7 +300,7 @@ def test_hanging_pings_end_together(tmp_path):
     assert time.monotonic() - started < 4
     assert error == "" and len(found) == 64
     assert {item["received"] for item in found} == {None}
-    assert {item["error"] for item in found} == {"no answer in time", "not asked: the time was up"}
+    assert {item["error"] for item in found} == {"no answer in time", "not queried: out of time"}
 
 
 @pytest.mark.parametrize("text", ["", "Command execute failed!", "0 packets transmitted, 0 received", "\\377\\001"])
@@ -337,6 +337,6 @@ def test_what_a_node_must_know_of_its_replica(members):
 @given(st.binary(max_size=200))
 def test_any_line_is_an_object_or_a_value_error(data):
     try:
-        assert isinstance(peers_module._read(io.BytesIO(data)), dict)
+        assert isinstance(reach_module._read(io.BytesIO(data)), dict)
     except ValueError:
         pass

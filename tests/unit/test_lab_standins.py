@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import fabric
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu import hccn, smi
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu import details, hccn, smi
 
 ROOT = Path(__file__).resolve().parents[2]
 CAPTURES = Path(__file__).parent / "fixtures" / "npu-smi"
@@ -91,10 +91,10 @@ def test_failures_are_the_real_ones(tool, fault, capture, status):
 
 
 def test_mapping_and_topology_are_read(tool):
-    chips = [row for row in smi.parse_mapping(tool("npu-smi", "info -m", "a3")[1]) if "Mcu" not in str(row)]
+    chips = [row for row in details.parse_mapping(tool("npu-smi", "info -m", "a3")[1]) if "Mcu" not in str(row)]
     assert len(chips) == 16
     real = (CAPTURES / "topo-910B3-8npu-HCCS-24.1.rc1.b030.txt").read_text()
-    assert smi.parse_topo(tool("npu-smi", "info -t topo")[1]) == smi.parse_topo(real)
+    assert details.parse_topo(tool("npu-smi", "info -t topo")[1]) == details.parse_topo(real)
 
 
 def test_hccn_tool_is_read(tool):

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import node
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import host, node
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.node import (
     gather,
     is_device,
@@ -112,6 +112,36 @@ def test_pids_of_is_by_the_control_group():
         own = stream.read().splitlines()[-1]
     assert os.getpid() in pids_of(own)
     assert pids_of("f00" * 21) == []
+
+
+# -- the machine ------------------------------------------------------------------------------------------------------
+
+
+def machine(folder, machine_id, boot_id):
+    """What a machine with these ids in its files reports."""
+    for path, value in (("etc/machine-id", machine_id), ("proc/sys/kernel/random/boot_id", boot_id)):
+        if value is not None:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(value + "\n")
+    return host.machine_id(str(folder))
+
+
+def test_a_machine_is_told_by_machine_id_and_boot_id_together(tmp_path):
+    ids = [("m1", "b1"), ("m1", "b2"), ("m2", "b1"), (None, "b1"), (None, "b2")]
+    seen = [machine(tmp_path / str(number), *pair) for number, pair in enumerate(ids)]
+    assert len(set(seen)) == len(ids)  # clones share the one, containers of one kernel the other
+    assert machine(tmp_path / "again", "m1", "b1") == seen[0]
+    assert all(re.fullmatch("[0-9a-f]{16}", one) for one in seen)
+
+
+def test_a_machine_without_a_boot_id_is_not_known(tmp_path):
+    assert machine(tmp_path, "m1", None) is machine(tmp_path, "m1", "") is None
+
+
+def test_this_machine_is_known():
+    assert host.machine_id() == host.machine_id() is not None
+    facts = gather(NODE, engine="/nowhere/docker", npu_smi="/nowhere/npu-smi", timeout=5)
+    assert facts["machine_id"] == host.machine_id()
 
 
 def test_is_device(tmp_path):

@@ -1,10 +1,11 @@
-"""The verdicts on a node's NPUs; above all that what is not told never passes."""
+"""The verdicts on a node's NPUs; above all that what was not reported never passes."""
 
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.checks import judge_npu, parse_driver_version
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.smi import explain_failure, parse_info
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.checks import evaluate_npu, parse_driver_version
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.failures import explain_failure
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.smi import parse_info
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +26,7 @@ BUSY = text_of("info-910B2C-npu12to15-23.0.3-busy.txt")
 
 def judge(text, **expect):
     """{id: verdict dict} and a look at the form of each verdict."""
-    verdicts = judge_npu(parse_info(text), expect)
+    verdicts = evaluate_npu(parse_info(text), expect)
     assert [verdict["id"] for verdict in verdicts] == IDS
     for verdict in verdicts:
         assert set(verdict) == {"id", "verdict", "seen", "wanted", "remedy"}
@@ -49,11 +50,11 @@ def test_nothing_expected_is_skipped_but_health_is_always_judged():
 
 def test_a_misspelt_expectation_is_an_error():
     with pytest.raises(ValueError, match="chip$"):
-        judge_npu(parse_info(A3), {"chip": 8})
+        evaluate_npu(parse_info(A3), {"chip": 8})
 
 
 def test_a_tool_that_fails_lets_nothing_pass():
-    verdicts = judge_npu(explain_failure(187, ""), WANT_A3)
+    verdicts = evaluate_npu(explain_failure(187, ""), WANT_A3)
     assert [verdict["verdict"] for verdict in verdicts] == ["fail"] + ["unknown"] * 6
     assert "driver" in verdicts[0]["seen"] and "root" in verdicts[0]["remedy"]
 
@@ -93,7 +94,7 @@ def test_a_chip_without_its_first_row_is_not_counted():
         line for line in A3.splitlines(True) if not line.startswith("| 3     Ascend910           | OK            | -")
     )
     verdicts = judge(lost, **WANT_A3)
-    assert verdicts["npu.count"]["seen"] == "15 chips and 1 of no told NPU; missing: NPU 3 chip 1"
+    assert verdicts["npu.count"]["seen"] == "15 chips and 1 of unknown NPU; missing: NPU 3 chip 1"
     assert words(verdicts)[:4] == ["warn", "fail", "unknown", "unknown"]
     assert "0000:93:00.0" in verdicts["npu.health"]["seen"]
 

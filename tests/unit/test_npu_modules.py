@@ -136,12 +136,12 @@ def test_info(results):
 
 def test_info_with_a_table_and_an_odd_exit_status(results):
     assert results["odd_status"]["devices"] == results["good"]["devices"]
-    assert results["odd_status"]["problems"] == ["npu-smi printed a table, but ended with exit status 3"]
+    assert results["odd_status"]["problems"] == ["npu-smi printed a table, but exited with status 3"]
 
 
 def test_info_of_an_empty_table(results):
     assert results["empty_table"]["devices"] == []
-    assert results["empty_table"]["problems"] == ["npu-smi printed a table without a single chip"]
+    assert results["empty_table"]["problems"] == ["npu-smi printed a table without chips"]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_check_of_a_node_where_the_service_runs(results):
 def test_check_can_fail_on_unknown(results):
     result = results["check_unknown"]
     assert (result["failed"], result["ok"]) == (True, False)
-    assert "npu.driver unknown: seen driver version not told" in result["msg"]
+    assert "npu.driver unknown: seen driver version not reported" in result["msg"]
 
 
 def test_check_of_a_node_without_a_driver_still_gives_all_verdicts(results):

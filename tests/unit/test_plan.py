@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import model
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.render import argv
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 
 GOLDEN = Path(__file__).parent / "fixtures" / "plans"
 CASES = {

@@ -1,8 +1,8 @@
 """What the plan refuses, each with its whole message; a refusal names the value, what is wanted and the way out."""
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_plan import a2, a3, node
 
 WAY_OUT = (

@@ -5,12 +5,12 @@ import re
 
 import pytest
 import yaml
-from ansible_collections.ascend_ops.vllm.plugins.filter import plan as filters
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import files, plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inputs import SETTINGS
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.recipe import recipe_errors
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.text import plan_text
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils import _plan as plans
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_plan import a2, a3
@@ -67,7 +67,7 @@ deep = st.one_of(
 
 def look(nodes):
     """A plan that can be shown, or sentences."""
-    result = filters.plan(nodes)
+    result = plans.plan(nodes)
     plan_text(result)
     for text in result["errors"]:
         # The name of an exception would be one of Python's; a value that reads 'Error' is the input's own.
@@ -168,22 +168,22 @@ def test_a_bad_recipe_names_file_key_and_what_is_wanted(case, tmp_path):
     content, wanted = RECIPES[case]
     path = tmp_path / "own.yml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    errors = filters.plan(a3(name=str(path)))["errors"]
+    errors = plans.plan(a3(name=str(path)))["errors"]
     assert errors[0].startswith(f"node a3-node1: the recipe {path}: {wanted}"), errors
 
 
 def test_a_recipe_of_the_users_own_is_planned(tmp_path):
     path = tmp_path / "own.yml"
     path.write_text(yaml.safe_dump(dict(RECIPE, scenarios={}, name="Own"), sort_keys=False))
-    result = filters.plan(a3(name=str(path)))
+    result = plans.plan(a3(name=str(path)))
     assert result["errors"] == [] and processes(result)[0]["recipe"]["name"] == "Own"
-    assert processes(result)[0]["argv"] == processes(filters.plan(a3()))[0]["argv"]
+    assert processes(result)[0]["argv"] == processes(plans.plan(a3()))[0]["argv"]
 
 
 def test_a_recipe_for_other_hardware(tmp_path):
     path = tmp_path / "a3only.yml"
     path.write_text(yaml.safe_dump(dict(RECIPE, deployments={"a3": RECIPE["deployments"]["a3"]})))
-    assert filters.plan(a2(name=str(path)))["errors"] == [
+    assert plans.plan(a2(name=str(path)))["errors"] == [
         "replica default: the recipe MiniMax-M2.5 has no deployment for a2; it has a3. Choose another recipe with "
         "vllm_recipe_name."
     ]
@@ -196,7 +196,7 @@ def test_every_recipe_of_the_collection_has_the_wanted_form():
 
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b", "/etc", "minimax_m25"])
 def test_a_recipe_that_is_not_there(name):
-    errors = filters.plan(a3(name=name))["errors"]
+    errors = plans.plan(a3(name=name))["errors"]
     assert len(errors) == 1 and errors[0].startswith(
         "node a3-node1: vllm_recipe_name is '" + name + "'; wanted one of "
     )

@@ -1,9 +1,9 @@
 """Addresses of nodes: read, compared and judged; the errors with their whole text."""
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import network
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_plan import a2, a3, node
 
 WANTED = "; wanted an IP address that an interface of the node carries. Set ansible_host or vllm_recipe_address to it."

@@ -4,11 +4,12 @@ import copy
 import json
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan, secrets_given
+from ansible_collections.ascend_ops.vllm.plugins.filter.plan import secrets_given
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import text as shown
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import recipe_of, releases
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.recipe import recipe_errors
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_plan import a2, a3, node
 
 

@@ -4,15 +4,17 @@ import json
 from xml.etree import ElementTree
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan, preflight, saved_facts, slow_connections
 from ansible_collections.ascend_ops.vllm.plugins.filter.preflight import preflight_connections
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.preflight import catalogue, judge
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.preflight import catalogue, evaluate
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.report import (
     junit,
     stopping,
     text,
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._preflight import evaluate as preflight
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._preflight import saved_facts, slow_connections
 from healthy import own_facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,7 +34,7 @@ def reports(change=None, nodes=NODES):
     facts = facts_of(nodes)
     if change:
         change(facts)
-    return judge(nodes, facts, POLICY)
+    return evaluate(nodes, facts, POLICY)
 
 
 def checks(report, host):
@@ -61,11 +63,93 @@ def test_unreachable_node(told):
     (report,) = reports(lambda facts: facts.update({"a2-node1": told}))
     first = checks(report, "a2-node1")["node.reachable"]
     assert first["verdict"] == "fail"
-    assert first["seen"] == (told or {"error": "nothing was heard of it"})["error"]
+    assert first["seen"] == (told or {"error": "the node did not answer"})["error"]
     assert "ssh 10.0.0.11" in first["remedy"]
     others = checks(report, "a2-node1")
     others.pop("node.reachable")
     assert {check["verdict"] for check in others.values()} <= {"unknown", "skipped"}, others
+
+
+@pytest.mark.parametrize(
+    ("login", "command"),
+    [
+        ({}, "'ssh 10.0.0.11'"),
+        ({"user": "admin"}, "'ssh admin@10.0.0.11'"),
+        ({"user": "admin", "port": 22}, "'ssh admin@10.0.0.11'"),
+        ({"user": "admin", "port": "2222"}, "'ssh -p 2222 admin@10.0.0.11'"),
+        ({"port": 2222}, "'ssh -p 2222 10.0.0.11'"),
+    ],
+)
+def test_the_ssh_command_is_the_one_that_ansible_uses(login, command):
+    (report,) = reports(lambda facts: facts.update({"a2-node1": dict(login, error=UNREACHABLE)}))
+    assert command in checks(report, "a2-node1")["node.reachable"]["remedy"]
+
+
+# -- one machine under two names ------------------------------------------------------------------------------------
+
+
+def same_machine(*hosts):
+    def change(facts):
+        for host in hosts:
+            facts[host]["machine_id"] = "5eb63bbbe01eeed0"
+
+    return change
+
+
+def test_two_hosts_that_are_one_machine_fail_as_that():
+    (report,) = reports(same_machine("a2-node1", "a2-node2"))
+    for host, other in (("a2-node1", "a2-node2"), ("a2-node2", "a2-node1")):
+        found = checks(report, host)["node.machine"]
+        assert found["verdict"] == "fail"
+        assert found["seen"] == f"is the same machine as {other} (machine id 5eb63bbbe01eeed0)"
+        assert found["wanted"] == "a machine of its own"
+        assert "ansible_host" in found["remedy"] and "'ansible_connection: ssh'" in found["remedy"]
+
+
+def test_hosts_of_different_replicas_are_compared_as_well():
+    nodes = processes(plan(a2(replica="x") + a3(replica="y")))
+    found = reports(same_machine("a2-node2", "a3-node1"), nodes)
+    verdicts = {
+        entry["host"]: checks(report, entry["host"])["node.machine"]["verdict"]
+        for report in found
+        for entry in report["nodes"]
+    }
+    assert verdicts == {"a2-node1": "pass", "a2-node2": "fail", "a3-node1": "fail"}
+
+
+def test_machines_of_their_own_pass_and_one_that_is_not_known_does_not():
+    (report,) = reports()
+    assert checks(report, "a2-node1")["node.machine"]["verdict"] == "pass"
+    for value in (None, "", 7, ["5eb63bbbe01eeed0"]):
+        (report,) = reports(lambda facts, value=value: [fact.update(machine_id=value) for fact in facts.values()])
+        found = checks(report, "a2-node1")["node.machine"]
+        assert found["verdict"] == "unknown" and "boot_id" in found["remedy"]
+
+
+def test_a_node_out_of_reach_is_not_compared():
+    (report,) = reports(lambda facts: facts.update({"a2-node2": {"error": UNREACHABLE, "machine_id": "x"}}))
+    assert "node.machine" not in checks(report, "a2-node2")
+    assert checks(report, "a2-node1")["node.machine"]["verdict"] == "pass"
+
+
+def test_what_follows_from_one_machine_is_not_listed_beside_it():
+    def change(facts):
+        same_machine("a2-node1", "a2-node2")(facts)
+        facts["a2-node2"].update(root=False)
+        facts["a2-node2"]["network"]["interface"] = None
+
+    seen = reports(change)
+    assert checks(seen[0], "a2-node2")["network.address"]["verdict"] == "fail"  # the report has all of it
+    stops = [line.split(" is ")[0] for line in stopping(seen, ["fail", "unknown"])]
+    assert stops == ["a2-node1: node.machine", "a2-node2: node.machine", "a2-node2: node.rights"]
+    ignored = [line.split(" is ")[0] for line in stopping(seen, ["fail"], ["node.machine"])]
+    assert "a2-node2: network.address" in ignored and "a2-node1: node.machine" not in ignored
+
+
+def test_the_machine_comes_first_in_the_report():
+    (report,) = reports(same_machine("a2-node1", "a2-node2"))
+    for entry in report["nodes"]:
+        assert [check["id"] for check in entry["checks"]][:2] == ["node.reachable", "node.machine"]
 
 
 def test_what_no_domain_was_told_is_never_a_pass():
@@ -93,13 +177,13 @@ def test_garbled_facts_never_raise(key, value):
 def test_what_stops_and_how_it_reads():
     seen = reports(lambda facts: facts["a2-node1"]["paths"].update({"/usr/local/dcmi": False}))
     (stop,) = [line for line in stopping(seen, ["warn"]) if "driver.files" in line]
-    assert stop.startswith("a2-node1: driver.files is warn: seen missing: /usr/local/dcmi; wanted the driver's files")
+    assert stop.startswith("a2-node1: driver.files is warn: seen missing: /usr/local/dcmi; wanted the driver files")
     assert not [line for line in stopping(seen, ["fail"]) if "driver.files" in line]
     lines = text(seen).splitlines()
     assert lines[0] == "a2-node1 (replica default)"
-    assert lines[1].startswith("  pass    node.reachable, node.rights, ")
+    assert lines[1].startswith("  pass    node.reachable, node.machine, node.rights, ")
     bad = lines.index("  warn    driver.files          missing: /usr/local/dcmi")
-    assert lines[bad + 1].strip() == "wanted: the driver's files that the container shares"
+    assert lines[bad + 1].strip() == "wanted: the driver files that the container uses"
     assert lines[bad + 2].strip().startswith("do: Install the driver")
     assert lines[bad + 2].endswith("(docs/checks.md#driverfiles)")
     assert "  pass    node.rights           root" in text(seen, show_passed=True).splitlines()

@@ -6,11 +6,11 @@ import shutil
 import subprocess
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import engine, secrets
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import text as shown
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_plan import CASES, a2, a3
 
 ODD = {

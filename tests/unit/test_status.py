@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import layout
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import (
     Engine,
     mounts_here,
@@ -14,32 +14,38 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine imp
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import observed
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.report import (
-    changed_lines,
-    compare_file,
-    differing_parts,
-    duration,
-    report,
-    size,
-    text,
-)
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import drift, records, status
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.report import report
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.text import duration, text
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_engine_modules import Docker
 from test_plan import a2, a3
 
 NODES = processes(plan(a2()))
 NOW = 1800000000
 FOLDER = "/etc/ascend-vllm/minimax2_5/"
-CHANGE = {"lines": 2, "names": ["HCCL_BUFFSIZE"]}
+BUFFERS = ("environment", "HCCL_BUFFSIZE", "7", "1024", FOLDER + "service.env")
+
+
+def differs(*items, changes=None, **more):
+    """A change that puts items of drift, each (section, path, was, wanted, file, origin), and changes of files in place."""
+
+    def change(facts):
+        for section, path, was, wanted, *rest in items:
+            one = drift.item(section, path, was, wanted, **dict(zip(("file", "origin"), rest)))
+            facts["drift"].append(dict(one, text=drift.line(one)))
+        for number, origin in (changes or {}).items():
+            facts["files"][number]["changes"].append({"origin": origin, "lines": 2})
+        facts.update(more)
+
+    return change
 
 
 def a_file(name, mode):
     return {
         "path": FOLDER + name,
         "missing": False,
-        "edited": None,
-        "variable": None,
-        "differs": None,
+        "changes": [],
         "mode": mode,
         "wanted_mode": mode,
         "mtime": NOW - 4000.5,
@@ -72,8 +78,8 @@ def healthy(node=NODES[0]):
             },
             "image": {"id": "sha256:0f1e2d3c4b5a69788796", "digests": ["quay.io/ascend/vllm-ascend@sha256:77aa"]},
             "others": [],
-            "same_spec": True,
-            "parts": [],
+            "drift": [],
+            "running": {"pid": 77, "error": ""},
             "missing_mounts": [],
             "files": [a_file("launch.sh", "0755"), a_file("service.env", "0600")],
             "files_error": "",
@@ -105,7 +111,7 @@ def healthy(node=NODES[0]):
                     "last_restart": None,
                 },
             },
-            "tuning": {"compliant": True, "differs": [], "error": ""},
+            "tuning": {"error": ""},
             "probe": {"state": "ready", "verdicts": [verdict]} if primary else None,
         }
     )
@@ -137,7 +143,7 @@ def test_a_healthy_replica_has_no_problem():
     assert "replica default: serving, no drift" in shown and "problem " not in shown
     assert "a2-node1  primary    running    66 min  0 + 0" in shown
     assert "serving     9 s ago    0f1e2d3c4b5a" in shown and "(digest sha256:77aa)" in shown
-    assert "deployed  as planned, proven 65 min ago" in shown and shown.endswith("Next: nothing to do.")
+    assert "deployed  as planned, verified 65 min ago" in shown and shown.endswith("Next: nothing to do.")
 
 
 def silent(facts):
@@ -180,82 +186,124 @@ DRIFTS = [
     (has("container", None), "container.missing", "the container minimax2_5 is missing", "Run deploy_a2.yml"),
     (bare, "node.bare", "neither container minimax2_5 nor its files", "Run deploy_a2.yml"),
     (stopped, "container.stopped", "does not run: exited, exit code 137", "start.yml"),
-    (has("container.foreign", True), "container.foreign", "somebody else made", "npu_container_adopt=true"),
+    (has("container.foreign", True), "container.foreign", "somebody else created", "npu_container_adopt=true"),
     (
         has("image", None),
         "image.missing",
-        "is not on the node; the container was made of quay",
+        "is not on the node; the container was created from quay",
         "deploy_a2.yml brings it",
     ),
     (
-        lambda facts: facts.update(same_spec=False, parts=["devices", "mounts"]),
+        differs(("container", "device /dev/davinci0", None, "present"), ("container", "shm_size", "1g", "1200g")),
         "container.differs",
-        "not what the plan makes: devices, mounts",
+        "differs from the plan: device /dev/davinci0: none -> present, shm_size: 1g -> 1200g",
         "--check --diff",
     ),
     (
-        lambda facts: facts.update(same_spec=False, parts=["image"], image={"id": "sha256:beef", "digests": []}),
+        differs(("container", "image " + NODES[0]["container"]["image"], "0f1e2d3c4b5a", "beef")),
         "container.differs",
-        "image 0f1e2d3c4b5a, while quay.io/ascend/vllm-ascend:v0.20.2rc1 is beef now",
+        "image quay.io/ascend/vllm-ascend:v0.20.2rc1: 0f1e2d3c4b5a -> beef",
         "deploy_a2.yml",
     ),
     (
-        lambda facts: (facts.update(same_spec=False, parts=["image"]), facts["container"].update(image="mine:1")),
+        differs(("container", "image", "mine:1", NODES[0]["container"]["image"])),
         "container.differs",
-        "image mine:1, wanted quay.io/ascend/vllm-ascend:v0.20.2rc1",
+        "image: mine:1 -> quay.io/ascend/vllm-ascend:v0.20.2rc1",
         "deploy_a2.yml",
     ),
     (
-        lambda facts: (facts.update(parts=["restart"]), facts["container"].update(restart_policy="no")),
+        differs(("container", "restart", "no", "unless-stopped", "", "edited")),
         "container.restart_policy",
-        "is no and not unless-stopped",
+        "was changed by hand: no -> unless-stopped",
         "docker update --restart unless-stopped minimax2_5",
+    ),
+    (
+        differs(("container", "restart", "no", "unless-stopped")),  # by a variable
+        "container.differs",
+        "restart: no -> unless-stopped",
+        "deploy_a2.yml",
     ),
     (has("missing_mounts", ["/opt/models"]), "container.mounts", "the node lacks /opt/models", "Provide it"),
     (has("files.0.missing", True), "files.missing", FOLDER + "launch.sh", "deploy_a2.yml"),
-    (has("files.0.edited", CHANGE), "files.edited", "launch.sh was edited by hand since", "into a variable"),
-    (has("files.1.variable", CHANGE), "files.variable", "2 lines (HCCL_BUFFSIZE)", "put the variable back"),
-    (has("files.1.differs", CHANGE), "files.differ", "edited by hand, or a variable or this", "--check --diff"),
+    (differs(changes={0: "edited"}), "files.edited", "launch.sh was edited by hand since", "into a variable"),
+    (
+        differs((*BUFFERS, "edited"), ("environment", "A", "1", "2", FOLDER + "launch.sh"), changes={1: "edited"}),
+        "files.edited",
+        "deployed: 2 lines; a deploy changes HCCL_BUFFSIZE: 7 -> 1024",
+        "into a variable",
+    ),
+    (
+        differs((*BUFFERS, "variable"), changes={1: "variable"}),
+        "files.variable",
+        "2 lines; a deploy changes HCCL_BUFFSIZE: 7 -> 1024",
+        "reset the variable",
+    ),
+    (
+        differs((*BUFFERS, ""), changes={1: ""}),
+        "files.differ",
+        "2 lines; a deploy changes HCCL_BUFFSIZE: 7 -> 1024. It was edited by hand, or a variable or this",
+        "--check --diff",
+    ),
+    (
+        differs(("process", "max-num-seqs", "32", "64")),
+        "process.differs",
+        "the running process differs from the plan and its files: running max-num-seqs: 32 -> 64",
+        "restart.yml",
+    ),
+    (
+        differs(
+            ("process", "launch.sh", "written after the start", "read at the start", FOLDER + "launch.sh"),
+            ("process", "max-num-seqs", "32", "64"),
+        ),
+        "process.differs",
+        "running max-num-seqs: 32 -> 64; written after the container was started: " + FOLDER + "launch.sh",
+        "restart.yml",
+    ),
     (has("files.1.mode", "0644"), "files.mode", "service.env has mode 0644 and not 0600", "chmod 0600 "),
-    (has("files.1.mtime", NOW - 3998.2), "files.newer", "runs something older: " + FOLDER + "service.env", "restart"),
-    (has("files_error", "no interface"), "files.untold", "no interface", "inventory"),
+    (
+        differs(("process", "service.env", "written after the start", "read", FOLDER + "service.env")),
+        "files.newer",
+        "runs something older: " + FOLDER + "service.env",
+        "restart",
+    ),
+    (has("files_error", "no interface"), "files.unknown", "no interface", "inventory"),
     (
         lambda facts: facts["secrets"].update(missing=False, mode="0644", mtime=NOW - 5000),
         "secrets.mode",
         "has mode 0644",
         "chmod 0600",
     ),
-    (has("deployed", None), "deployed.missing", "no deploy is recorded", "to its end"),
+    (has("deployed", None), "deployed.missing", "no verified deploy is recorded", "to its end"),
     (
         has("deployed.current.recipe", dict(NODES[0]["recipe"], release="v0.18.0", scenarios=["long_context"])),
         "deployed.differs",
-        "release v0.18.0 (plan: v0.20.2rc1), scenarios long_context (plan: none)",
+        "release: v0.18.0 -> v0.20.2rc1, scenarios: long_context -> none",
         "deploy_a2.yml",
     ),
     (
-        lambda facts: facts["tuning"].update(compliant=False, differs=["vm.swappiness: differs, 60 (wanted 0)"]),
+        differs(("tuning", "vm.swappiness", "60", "0")),
         "tuning.differs",
-        "vm.swappiness: differs, 60",
+        "vm.swappiness: 60 -> 0",
         "deploy_a2.yml sets it again",
     ),
-    (has("tuning.error", "the record cannot be read"), "tuning.untold", "cannot be read", "npu_host_tuning"),
+    (has("tuning.error", "the record cannot be read"), "tuning.unknown", "cannot be read", "npu_host_tuning"),
     (
         has("supervisor.active", False),
         "supervisor.off",
         "ascend-vllm@minimax2_5.timer is not active",
         "systemctl enable --now ascend-vllm@minimax2_5.timer",
     ),
-    (has("supervisor.enabled", False), "supervisor.off", "does not come back after a boot", "systemctl enable"),
+    (has("supervisor.enabled", False), "supervisor.off", "does not start after a reboot", "systemctl enable"),
     (
         lambda facts: facts["supervisor"].update(loaded=False, active=False, enabled=False),
         "supervisor.off",
-        "is not there",
+        "is not installed",
         "Run deploy_a2.yml",
     ),
     (has("supervisor.wanted", False), "supervisor.on", "though supervision is turned off", "deploy_a2.yml"),
-    (has("supervisor.state", None), "supervisor.silent", "has told nothing", "journalctl"),
-    (state(checked_at=NOW - 301), "supervisor.stale", "it looked last 5 min ago", "journalctl"),
-    (state(state="gave-up", reason="5 restarts"), "supervisor.gave_up", "gave-up: 5 restarts", "mend the cause"),
+    (has("supervisor.state", None), "supervisor.silent", "has reported nothing", "journalctl"),
+    (state(checked_at=NOW - 301), "supervisor.stale", "the last check of the supervisor was 5 min ago", "journalctl"),
+    (state(state="gave-up", reason="5 restarts"), "supervisor.gave_up", "gave-up: 5 restarts", "fix the cause"),
     (state(state="failing", reason="no token"), "supervisor.failing", "failing: no token", "docker logs"),
     (silent, "service.silent", "no tokens: refused", "Look at the log."),
     (
@@ -291,7 +339,8 @@ def test_each_drift_is_one_problem_with_its_way_out(change, name, seen, do):
         state(state="starting"),  # the probe tells whether that is a problem
         state(checked_at=NOW - 299),
         has("tuning", None),
-        has("files.1.mtime", NOW - 4000),  # at the moment at which the container was started
+        has("running", {"pid": None, "error": "no process"}),  # what is not known is no drift
+        differs(("record", "process.json", None, "of this plan")),  # of no matter to what runs
         lambda facts: facts["supervisor"].update(wanted=False, active=False, enabled=False, loaded=False),
         lambda facts: facts["secrets"].update(
             missing=False, mode="0600", mtime=1, names=["HF_TOKEN"], wanted=["HF_TOKEN"]
@@ -318,7 +367,7 @@ def test_an_unreachable_node_is_a_row(told):
     seen = report(NODES, {"a2-node1": healthy(), "a2-node2": told})
     (problem,) = seen["replicas"][0]["problems"]
     assert (problem["id"], problem["host"]) == ("node.unreachable", "a2-node2") and "ssh 10.0.0.12" in problem["do"]
-    assert "a2-node2  secondary  unreachable" in text(seen) and "mend the node" in text(seen)
+    assert "a2-node2  secondary  unreachable" in text(seen) and "repair the node" in text(seen)
     assert seen["replicas"][0]["serving"] is True
     seen = report(NODES, {"a2-node1": told, "a2-node2": healthy(NODES[1])})
     assert seen["replicas"][0]["serving"] is None and seen["ok"] is False
@@ -326,9 +375,15 @@ def test_an_unreachable_node_is_a_row(told):
 
 
 def test_a_dead_engine_leaves_what_else_is_known():
-    seen = judged(lambda facts: (unknown_engine(facts), has("files.0.edited", CHANGE)(facts)))
+    seen = judged(lambda facts: (unknown_engine(facts), differs(changes={0: "edited"})(facts)))
     assert [problem["id"] for problem in seen["replicas"][0]["problems"]] == ["engine.down", "files.edited"]
     assert "a2-node1  primary    no engine" in text(seen)
+
+
+def test_what_runs_and_cannot_be_read_is_told_as_unknown():
+    shown = text(judged(has("running", {"pid": None, "error": "no process"})))
+    assert "  unknown   a2-node1: the arguments of what runs: no process" in shown and "no drift" in shown
+    assert "unknown" not in text(judged())
 
 
 def test_facts_that_are_not_understood_are_a_problem():
@@ -368,43 +423,7 @@ def test_several_replicas_are_counted():
     assert "deploy_a2.yml" in seen["next"] and "a3" not in seen["next"] and "NOT SERVING" in text(seen)
 
 
-# -- comparing ------------------------------------------------------------------------------------------------------
-
-
-def test_changed_lines_tell_names_and_no_values():
-    before = "A_KEY='secret1'\nB=2\n    --max-num-seqs 128 \\\nexec\n"
-    after = "A_KEY='secret2'\nB=2\n    --max-num-seqs 64 \\\n    --new\necho hidden\nexec\n"
-    seen = changed_lines(before, after)
-    assert seen == {"lines": 4, "names": ["A_KEY", "--max-num-seqs", "--new"]}
-    assert changed_lines(before, before) == {"lines": 0, "names": []}
-
-
-@pytest.mark.parametrize(
-    "wanted, found, deployed, kinds",
-    [
-        ("A=1\n", "A=1\n", "A=1\n", []),
-        ("A=1\n", "A=1\n", None, []),
-        ("A=1\n", "A=1\n", "A=0\n", []),
-        ("A=1\n", None, "A=1\n", ["missing"]),
-        ("A=1\n", "A=2\n", None, ["differs"]),
-        ("A=1\n", "A=2\n", "A=1\n", ["edited"]),
-        ("A=1\n", "A=2\n", "A=2\n", ["variable"]),
-        ("A=1\n", "A=2\n", "A=0\n", ["edited", "variable"]),
-    ],
-)
-def test_by_hand_or_by_a_variable(wanted, found, deployed, kinds):
-    assert [kind for kind, seen in compare_file(wanted, found, deployed).items() if seen] == kinds
-
-
-def test_size_and_duration():
-    assert [size(word) for word in ("1200g", "64M", "1gb", "5", "much", 7)] == [
-        1200 << 30,
-        64 << 20,
-        1 << 30,
-        5,
-        None,
-        7,
-    ]
+def test_duration():
     assert [duration(seconds) for seconds in (-3, 119, 120, 7200, 200000, None)] == [
         "0 s",
         "119 s",
@@ -413,60 +432,6 @@ def test_size_and_duration():
         "2 d 7 h",
         "-",
     ]
-
-
-SPEC = NODES[0]["container"]
-
-
-def inspected(spec=SPEC):
-    """What an engine says of a container that was made of *spec*."""
-    return {
-        "Image": "sha256:1",
-        "Config": {
-            "Image": spec["image"],
-            "User": spec["user"],
-            "Entrypoint": spec["command"][:1],
-            "Cmd": spec["command"][1:],
-        },
-        "HostConfig": {
-            "NetworkMode": "host",
-            "ShmSize": 1200 << 30,
-            "RestartPolicy": {"Name": "unless-stopped"},
-            "LogConfig": {"Type": "json-file", "Config": {"max-file": "5", "max-size": "100m"}},
-            "Init": True,
-            "Privileged": False,
-            "Devices": [{"PathOnHost": path} for path in spec["devices"]],
-        },
-        "Mounts": [
-            {
-                "Type": "bind",
-                "Source": mount["source"],
-                "Destination": mount["target"],
-                "RW": not mount["read_only"],
-            }
-            for mount in spec["mounts"]
-        ],
-    }
-
-
-@pytest.mark.parametrize(
-    "change, parts",
-    [
-        ({}, []),
-        ({"image": "other:1"}, ["image"]),
-        ({"shm_size": "1g"}, ["shm_size"]),
-        ({"devices": SPEC["devices"][1:]}, ["devices"]),
-        ({"mounts": SPEC["mounts"][:-1]}, ["mounts"]),
-        ({"privileged": True, "init": False}, ["init", "privileged"]),
-        ({"restart": "no", "network": "bridge", "user": "1000"}, ["user", "network", "restart"]),
-        ({"log": dict(SPEC["log"], **{"max-file": "9"})}, ["log"]),
-        ({"command": ["/bin/bash", "x"]}, ["command"]),
-    ],
-)
-def test_differing_parts(change, parts):
-    spec = dict(SPEC, **change)
-    assert differing_parts(spec, spec["mounts"], "sha256:1", inspected()) == parts
-    assert differing_parts(SPEC, SPEC["mounts"], "sha256:2", inspected()) == ["image"]
 
 
 # -- reading --------------------------------------------------------------------------------------------------------
@@ -483,15 +448,15 @@ def node(tmp_path, monkeypatch):
     made["service"]["url"] = "http://127.0.0.1:1"
     record = {"id": "g1", "group": "r", "proven_at": NOW, "recipe": made["recipe"]}
     state = {"state": "serving", "checked_at": NOW, "last_restart": None}
-    generation = tmp_path / "var" / "vllm-ascend" / "generations" / "g1"
-    for place in (folder, generation, tmp_path / "run" / "vllm-ascend", tmp_path / "bin"):
+    revision = tmp_path / "var" / "vllm-ascend" / "revisions" / "g1"
+    for place in (folder, revision, tmp_path / "run" / "vllm-ascend", tmp_path / "bin"):
         place.mkdir(parents=True)
     for item in render.node_files(made, "eth7"):
-        for place in (folder, generation):
+        for place in (folder, revision):
             (place / item["name"]).write_text(item["content"])
             os.chmod(place / item["name"], int(item["mode"], 8))
     (folder / "secrets.env").write_text("VLLM_API_KEY='k 1'\nHF_TOKEN=t\n")
-    (generation.parent.parent / "deployed.json").write_text(json.dumps({"current": record}))
+    (revision.parent.parent / "deployed.json").write_text(json.dumps({"current": record}))
     (tmp_path / "run" / "vllm-ascend" / "state.json").write_text(json.dumps(state))
     systemctl = tmp_path / "bin" / "systemctl"
     values = (
@@ -503,9 +468,10 @@ def node(tmp_path, monkeypatch):
     systemctl.write_text("#!/bin/sh\n" + "".join(f"echo {value}\n" for value in values))
     systemctl.chmod(0o755)
     monkeypatch.setenv("PATH", "{0}:{1}".format(systemctl.parent, os.environ["PATH"]))
-    monkeypatch.setattr(observed, "RECORDS", str(tmp_path / "var"))
-    monkeypatch.setattr(observed, "STATE", str(tmp_path / "run"))
-    monkeypatch.setattr(observed, "network", lambda address: {"interface": "eth7"})
+    (folder / "process.json").write_text(records.process_text(made, "eth7"))
+    monkeypatch.setattr(layout, "RECORDS_DIR", str(tmp_path / "var"))
+    monkeypatch.setattr(layout, "STATE_DIR", str(tmp_path / "run"))
+    monkeypatch.setattr(status, "network", lambda address: {"interface": "eth7"})
     return made
 
 
@@ -519,7 +485,7 @@ def gathered(node, docker, **options):
         supervised=True,
         tuning=[],
     )
-    return observed.gather(node, dict(given, **options))
+    return status.gather(node, dict(given, **options))
 
 
 def deployed_container(docker, node):
@@ -536,10 +502,10 @@ def test_a_node_tells_that_all_is_as_planned(node, tmp_path):
     docker = Docker(tmp_path)
     deployed_container(docker, node)
     seen = gathered(node, docker)
-    assert (seen["engine_error"], seen["same_spec"], seen["container"]["foreign"]) == ("", True, False)
-    assert [(item["missing"], item["edited"], item["variable"], item["differs"]) for item in seen["files"]] == [
-        (False, None, None, None)
-    ] * 2
+    newer = {"launch.sh", "service.env", "secrets.env"}  # the stand-in's container was started before this test
+    assert {item["path"] for item in seen["drift"]} == newer, seen["drift"]
+    assert (seen["engine_error"], seen["container"]["foreign"]) == ("", False)
+    assert [(item["missing"], item["changes"]) for item in seen["files"]] == [(False, [])] * 2
     assert [item["mode"] for item in seen["files"]] == ["0755", "0600"]
     assert (seen["secrets"]["names"], seen["secrets"]["wanted"]) == (["HF_TOKEN", "VLLM_API_KEY"], ["A", "B"])
     assert "k 1" not in json.dumps(seen)
@@ -560,10 +526,21 @@ def test_a_node_tells_what_differs(node, tmp_path):
     launch.write_text(launch.read_text().replace("--max-num-seqs", "--max-num-sequences"))
     node["env"]["HCCL_BUFFSIZE"] = "7"
     node["container"]["shm_size"] = "7g"
+    node["env"]["HF_TOKEN"] = "canary"
     seen = gathered(node, docker)
-    assert seen["files"][0]["edited"] == {"lines": 1, "names": ["--max-num-seqs", "--max-num-sequences"]}
-    assert seen["files"][1]["variable"] == {"lines": 1, "names": ["HCCL_BUFFSIZE"]}
-    assert not seen["files"][1]["edited"] and not seen["same_spec"] and "shm_size" in seen["parts"]
+    assert seen["files"][0]["changes"] == [{"origin": "edited", "lines": 1}]
+    assert seen["files"][1]["changes"] == [{"origin": "variable", "lines": 2}]
+    found = {item["text"]: item["origin"] for item in seen["drift"] if item["section"] not in ("process", "container")}
+    sequences = node["argv"][node["argv"].index("--max-num-seqs") + 1]
+    assert found == {
+        f"max-num-seqs: none -> {sequences}": "edited",
+        f"max-num-sequences: {sequences} -> none": "edited",
+        "HCCL_BUFFSIZE: 1024 -> 7": "variable",
+        "HF_TOKEN: none -> ********": "variable",
+        "record process.json: of another plan -> of this plan": "",
+    }
+    assert "shm_size: 1g -> 7g" in [item["text"] for item in seen["drift"]]
+    assert "canary" not in json.dumps(seen)
 
 
 @pytest.mark.parametrize("written", ["", "[]", '{"state": 5}', '{"current": {"id": "g1"}}', "\0", '{"current": 1}'])
@@ -579,7 +556,7 @@ def test_a_container_of_others_and_an_engine_that_is_down(node, tmp_path):
     docker = Docker(tmp_path)
     docker.put("container.json", (docker.folder / "running").read_text().replace('"LABELS"', "null"))
     seen = gathered(node, docker)
-    assert seen["container"]["foreign"] and seen["image"] is None and not seen["same_spec"]
+    assert seen["container"]["foreign"] and seen["image"] is None
     docker.put("down", "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.")
     seen = gathered(node, docker)
     assert seen["container"] is None and "systemctl start docker" in seen["engine_error"]
@@ -587,7 +564,7 @@ def test_a_container_of_others_and_an_engine_that_is_down(node, tmp_path):
 
 
 def test_an_interface_that_is_not_there(node, tmp_path, monkeypatch):
-    monkeypatch.setattr(observed, "network", lambda address: {"interface": None})
+    monkeypatch.setattr(status, "network", lambda address: {"interface": None})
     node["env"]["HCCL_SOCKET_IFNAME"] = "{NIC}"
     seen = gathered(node, Docker(tmp_path))
     assert seen["files"] == [] and "no interface is known" in seen["files_error"]
@@ -603,7 +580,7 @@ def test_the_key_for_the_probe_is_read_on_the_node(node, tmp_path, monkeypatch):
         def models(self):
             return {"verdict": "fail"}
 
-    monkeypatch.setattr(observed, "Client", Client)
+    monkeypatch.setattr(status, "Client", Client)
     gathered(node, Docker(tmp_path))
     node["service"]["ca_file"] = "/etc/ca.pem"
     gathered(node, Docker(tmp_path), api_key="given")
@@ -613,5 +590,5 @@ def test_the_key_for_the_probe_is_read_on_the_node(node, tmp_path, monkeypatch):
 def test_secrets_that_no_shell_reads_are_told_by_name(tmp_path):
     path = tmp_path / "secrets.env"
     path.write_text("A='x\nB=2\n")
-    seen, values = observed.secrets_file(str(path))
+    seen, values = status.secrets_file(str(path))
     assert (seen["names"], values) == (["A", "B"], {})

@@ -331,7 +331,7 @@ def test_the_exit_code_is_told_also_while_the_engine_starts_it_again():
     assert "exit code 3" in life.state["last_restart"]["reason"]
 
 
-def test_a_busy_service_is_not_asked_and_an_idle_one_is():
+def test_a_busy_service_is_not_asked_and_an_idle_one_is(monkeypatch):
     server = HTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     settings = dict(SETTINGS, url=f"http://127.0.0.1:{server.server_port}", model="m", ca_file="")
@@ -347,6 +347,11 @@ def test_a_busy_service_is_not_asked_and_an_idle_one_is():
         assert busy["answer"]["kind"] == "tokens" and Server.asked == 2, "its counters moved: it need not be asked"
     finally:
         server.shutdown()
+    # Its socket still takes connections, and nobody answers.
+    settings["probe_timeout"] = 0.5
+    monkeypatch.setattr(
+        supervise.Client, "text", lambda self, path, _timeout, text=supervise.Client.text: text(self, path, 0.5)
+    )
     assert supervise.look_primary(settings, state)["answer"]["kind"] == "none"
 
 

@@ -4,7 +4,6 @@ import copy
 import json
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine, EngineError
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._service.teardown import (
@@ -13,6 +12,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._service.teardown 
     text,
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.revisions import kept_image
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_engine_modules import IMAGE, Docker, run_module
 from test_plan import a3
 

@@ -1,66 +1,85 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The checks before a deploy, as pure functions over the plan and the facts that the nodes told.
+"""Evaluate the preflight checks: pure functions over the plan and the facts of the nodes.
 
-Each domain has a file ``_checks_<domain>`` with its part of the catalogue (``CHECKS``) and its judges. What a node did
-not tell is unknown, never pass; facts that a judge cannot read, such as those of another version, are unknown as well.
+Each domain is a module with its part of the catalogue (``CHECKS``) and one or more of:
+
+- ``evaluate(node, facts, policy)``: the checks of one node by itself, as a list of verdicts,
+- ``evaluate_replica(members, facts_by_host, policy)``: the checks between the nodes of a replica, ``{host: [verdict]}``,
+- ``evaluate_plan(nodes, facts_by_host, policy)``: the checks between all nodes of the plan, ``{host: [verdict]}``.
+
+A fact that a node did not report gives ``unknown``, never ``pass``; so do facts that an evaluation cannot read, such as
+those of another version of the collection.
 """
 
 from __future__ import annotations
 
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import engine, fabric, network, versions, weights
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import host as checks_host
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import node as checks_node
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.verdict import WORDS, verdict
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import (
+    engine,
+    fabric,
+    fabric_peers,
+    host,
+    machine,
+    network,
+    network_peers,
+    node,
+    versions,
+    weights,
+)
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.check import Check
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.ssh import ssh_remedy
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.verdict import (
+    FAIL,
+    PASS,
+    UNKNOWN,
+    WORDS,
+    verdict,
+)
 
 SCHEMA_VERSION = 1
 REACHABLE = "node.reachable"
-DOMAINS = (
-    checks_node,
-    versions,
-    checks_host,
-    engine,
-    weights,
-    network,
-    fabric,
-)
+SSH = "an answer over SSH"
+CHECKS = {
+    REACHABLE: Check(
+        why="A replica cannot start without all its nodes.",
+        read="whether the module that gathers the facts ran on the node",
+        remedy="Check power, network and SSH key: `ssh USER@ADDRESS`.",
+    )
+}
+DOMAINS = (machine, node, versions, host, engine, weights, network, network_peers, fabric, fabric_peers)
 
 
 def catalogue():
-    """Every check: id to ``{why, source, read, remedy}``, in the order of docs/checks.md."""
-    checks = {
-        REACHABLE: {
-            "why": "A replica cannot start without all its nodes.",
-            "source": "",
-            "read": "whether the module that gathers the facts ran on the node",
-            "remedy": "Check power, network and SSH key: `ssh ADDRESS`.",
-        }
-    }
+    """Every check, ``{id: Check}``, in the order of docs/checks.md."""
+    checks = dict(CHECKS)
     for domain in DOMAINS:
         checks.update(domain.CHECKS)
     return checks
 
 
-def judge(nodes, facts, policy):
-    """Judge all nodes of a plan.
+def evaluate(nodes, facts, policy):
+    """Evaluate all checks on all nodes of a plan.
 
-    :param nodes: the plan's nodes.
-    :param facts: host to what the modules node_facts and peer_facts returned, or ``{"error": str}`` where the node could
-        not be asked.
-    :param policy: what is demanded: ``min_driver``, ``driver_min``, ``min_python``; empty for none.
+    :param nodes: the nodes of the plan.
+    :param facts: per host what the modules node_facts and peer_facts returned, or ``{"error": str}`` if the node could
+        not be asked. ``user`` and ``port`` (optional) are the SSH login that a message names to the operator.
+    :param policy: requirements: ``min_driver``, ``driver_min``, ``min_python``, ...; empty for none.
     :return: a list of reports, one per replica: ``{schema_version, replica, nodes: [{host, checks}], summary}``.
     """
     reports = {}
-    for node in nodes:
-        report = reports.setdefault(
-            node["replica"], {"schema_version": SCHEMA_VERSION, "replica": node["replica"], "nodes": []}
-        )
-        told = facts.get(node["host"]) or {"error": "nothing was heard of it"}
-        report["nodes"].append({"host": node["host"], "checks": judge_node(node, told, policy)})
+    between_all = _between(nodes, facts, policy, "evaluate_plan")
+    for item in nodes:
+        replica = item["replica"]
+        report = reports.setdefault(replica, {"schema_version": SCHEMA_VERSION, "replica": replica, "nodes": []})
+        given = facts.get(item["host"]) or {"error": "the node did not answer"}
+        checks = evaluate_node(item, given, policy)
+        if not given.get("error"):
+            checks[1:1] = between_all.get(item["host"], [])  # what else is wrong may follow from this
+        report["nodes"].append({"host": item["host"], "checks": checks})
     for replica, report in reports.items():
-        members = [node for node in nodes if node["replica"] == replica]
-        together = judge_replica(members, facts, policy)
+        members = [item for item in nodes if item["replica"] == replica]
+        together = _between(members, facts, policy, "evaluate_replica")
         for entry in report["nodes"]:
             entry["checks"].extend(together.get(entry["host"], []))
             for check in entry["checks"]:
@@ -70,43 +89,39 @@ def judge(nodes, facts, policy):
     return list(reports.values())
 
 
-def judge_node(node, facts, policy):
-    """The verdicts on one node by itself."""
+judge = evaluate  # the name that the filter plugin calls
+
+
+def evaluate_node(planned, facts, policy):
+    """The verdicts on one node by itself; on a node that could not be asked, ``node.reachable`` alone."""
     if facts.get("error"):
-        remedy = "Check power, network and SSH key: 'ssh {0}'. A replica cannot start without all its nodes.".format(
-            node["address"]
-        )
-        return [verdict(REACHABLE, "fail", facts["error"], "an answer over SSH", remedy)]
-    checks = [verdict(REACHABLE, "pass", "Python {0}".format(facts.get("python")), "an answer over SSH")]
+        remedy = ssh_remedy(planned["address"], facts.get("user"), facts.get("port"))
+        return [verdict(REACHABLE, FAIL, facts["error"], SSH, f"{remedy} {CHECKS[REACHABLE].why}")]
+    checks = [verdict(REACHABLE, PASS, f"Python {facts.get('python')}", SSH)]
     for domain in DOMAINS:
-        checks.extend(_careful(domain.judge, domain, node, facts, policy))
+        if hasattr(domain, "evaluate"):
+            checks.extend(_guarded(domain.evaluate, domain, planned, facts, policy))
     return checks
 
 
-def judge_replica(members, facts, policy):
-    """The verdicts that need the mates of a node: host to a list of verdicts."""
-    told = {node["host"]: facts.get(node["host"]) or {"error": "nothing was heard of it"} for node in members}
+def _between(members, facts, policy, name):
+    """The verdicts that compare nodes, from the function *name* of each domain that has it: ``{host: [verdict]}``."""
+    given = {item["host"]: facts.get(item["host"]) or {"error": "the node did not answer"} for item in members}
     result = {}
     for domain in DOMAINS:
-        if hasattr(domain, "judge_replica"):
-            found = _careful(domain.judge_replica, domain, members, told, policy)
-            for host, checks in found.items() if isinstance(found, dict) else [(members[0]["host"], found)]:
-                result.setdefault(host, []).extend(checks)
+        if hasattr(domain, name):
+            found = _guarded(getattr(domain, name), domain, members, given, policy)
+            for name_of_host, checks in found.items() if isinstance(found, dict) else [(members[0]["host"], found)]:
+                result.setdefault(name_of_host, []).extend(checks)
     return result
 
 
-def _careful(judge_it, domain, *arguments):
-    """Call a judge; facts that it cannot read leave its domain unknown."""
+def _guarded(function, domain, *arguments):
+    """Call an evaluation; facts that it cannot read make its domain unknown."""
     try:
-        return judge_it(*arguments)
+        return function(*arguments)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        name = next(iter(domain.CHECKS)).split(".")[0]
-        return [
-            verdict(
-                name + ".facts",
-                "unknown",
-                f"{type(error).__name__}: {error}",
-                "facts that this version of the collection can read",
-                "Gather them anew with the version that judges them.",
-            )
-        ]
+        name = next(iter(domain.CHECKS)).split(".")[0] + ".facts"
+        wanted = "facts that this version of the collection can read"
+        remedy = "Gather the facts again with the version that evaluates them."
+        return [verdict(name, UNKNOWN, f"{type(error).__name__}: {error}", wanted, remedy)]

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verdicts as an operator and other programs read them: a table, sentences, JUnit XML."""
+"""Show the verdicts to operators and other programs: as a table, as sentences, as JUnit XML."""
 
 from __future__ import annotations
 
@@ -9,61 +9,89 @@ import re
 import textwrap
 from xml.etree import ElementTree
 
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.verdict import WORDS
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.machine import MACHINE
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.verdict import (
+    FAIL,
+    PASS,
+    SKIPPED,
+    UNKNOWN,
+    WARN,
+    WORDS,
+)
 
-# What XML cannot hold.
+# Characters that XML cannot represent.
 _CONTROL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_JUNIT = {FAIL: "failure", UNKNOWN: "error", SKIPPED: "skipped", WARN: "system-out"}
+_INDENT = " " * 32
+# What looks wrong on a node that is the same machine as another.
+CONSEQUENCES = ("network.", "port.", "fabric.")
 
 
 def text(reports, show_passed=False):
-    """The reports as an operator reads them: per node, the worst last; passed checks by name alone unless asked for."""
+    """The reports as a table, the worst verdicts of each node last; passed checks by name alone unless asked for."""
     lines = []
     for report in reports:
         for entry in report["nodes"]:
-            lines.append("{0} (replica {1})".format(entry["host"], report["replica"]))
-            passed = [check["id"] for check in entry["checks"] if check["verdict"] == "pass"]
-            if passed and not show_passed:
-                lines.extend(
-                    textwrap.wrap(
-                        ", ".join(passed),
-                        110,
-                        initial_indent="  pass    ",
-                        subsequent_indent="          ",
-                        break_on_hyphens=False,
-                    )
-                )
-            for check in sorted(entry["checks"], key=lambda item: WORDS.index(item["verdict"])):
-                if check["verdict"] == "pass" and not show_passed:
-                    continue
-                lines.append("  {0:<8}{1:<22}{2}".format(check["verdict"], check["id"], check["seen"]))
-                if check["verdict"] in ("warn", "unknown", "fail"):
-                    lines.append("  {0:<30}wanted: {1}".format("", check["wanted"]))
-                    lines.append("  {0:<30}do: {1} ({2})".format("", check["remedy"], check["docs"]))
+            lines.append(f"{entry['host']} (replica {report['replica']})")
+            lines.extend(_node_lines(entry["checks"], show_passed))
             lines.append("")
-        lines.append(
-            "replica {0}: {1}".format(
-                report["replica"],
-                ", ".join("{0} {1}".format(report["summary"][word], word) for word in WORDS if report["summary"][word]),
-            )
-        )
+        counts = [f"{number} {word}" for word, number in report["summary"].items() if number]
+        lines.append(f"replica {report['replica']}: {', '.join(counts)}")
     return "\n".join(lines)
 
 
-def stopping(reports, words, ignore=()):
-    """The verdicts that stop a deploy, as sentences; *ignore* are ids of checks that do not."""
-    return [
-        "{0}: {1} is {2}: seen {3}; wanted {4}. {5}".format(
-            entry["host"], check["id"], check["verdict"], check["seen"], check["wanted"], check["remedy"]
+def _node_lines(checks, show_passed):
+    lines = []
+    passed = [check["id"] for check in checks if check["verdict"] == PASS]
+    if passed and not show_passed:
+        lines.extend(
+            textwrap.wrap(
+                ", ".join(passed),
+                110,
+                initial_indent="  pass    ",
+                subsequent_indent="          ",
+                break_on_hyphens=False,
+            )
         )
-        for report in reports
-        for entry in report["nodes"]
-        for check in entry["checks"]
-        if check["verdict"] in words and check["id"] not in ignore
-    ]
+    for check in sorted(checks, key=lambda item: WORDS.index(item["verdict"])):
+        if check["verdict"] == PASS and not show_passed:
+            continue
+        lines.append(f"  {check['verdict']:<8}{check['id']:<22}{check['seen']}")
+        if check["verdict"] in (WARN, UNKNOWN, FAIL):
+            lines.append(f"{_INDENT}wanted: {check['wanted']}")
+            lines.append(f"{_INDENT}do: {check['remedy']} ({check['docs']})")
+    return lines
+
+
+def stopping(reports, words, ignore=()):
+    """The verdicts that stop a deploy, as sentences.
+
+    In a replica in which a node is the same machine as another, addresses, ports and the chips' network look wrong as
+    well: that is not listed.
+
+    :param words: the verdicts that stop, such as ``["fail", "unknown"]``.
+    :param ignore: ids of checks that never stop.
+    """
+    sentences = []
+    for report in reports:
+        stops = [
+            (entry["host"], check)
+            for entry in report["nodes"]
+            for check in entry["checks"]
+            if check["verdict"] in words and check["id"] not in ignore
+        ]
+        if any(check["id"] == MACHINE and check["verdict"] == FAIL for _host, check in stops):
+            stops = [(host, check) for host, check in stops if not check["id"].startswith(CONSEQUENCES)]
+        sentences += [
+            f"{host}: {check['id']} is {check['verdict']}: seen {check['seen']}; wanted {check['wanted']}. "
+            f"{check['remedy']}"
+            for host, check in stops
+        ]
+    return sentences
 
 
 def junit(reports):
-    """JUnit XML: a suite per node, a case per check. A failure is a fail, an error an unknown; a warning passes."""
+    """JUnit XML: a suite per node, a case per check. ``fail`` is a failure, ``unknown`` an error; a warning passes."""
     root = ElementTree.Element("testsuites", name="ascend_ops.vllm preflight")
     for report in reports:
         for entry in report["nodes"]:
@@ -71,21 +99,23 @@ def junit(reports):
             suite = ElementTree.SubElement(
                 root,
                 "testsuite",
-                name="{0} ({1})".format(entry["host"], report["replica"]),
+                name=f"{entry['host']} ({report['replica']})",
                 tests=str(len(words)),
-                failures=str(words.count("fail")),
-                errors=str(words.count("unknown")),
-                skipped=str(words.count("skipped")),
+                failures=str(words.count(FAIL)),
+                errors=str(words.count(UNKNOWN)),
+                skipped=str(words.count(SKIPPED)),
             )
             for check in entry["checks"]:
                 case = ElementTree.SubElement(suite, "testcase", classname=entry["host"], name=check["id"])
-                told = _CONTROL.sub("?", "seen: {seen}\nwanted: {wanted}\ndo: {remedy}".format(**check))
-                kind = {"fail": "failure", "unknown": "error", "skipped": "skipped", "warn": "system-out"}.get(
-                    check["verdict"]
-                )
-                if kind:
-                    element = ElementTree.SubElement(case, kind)
-                    if kind != "system-out":
-                        element.set("message", _CONTROL.sub("?", check["seen"]))
-                    element.text = told
+                _add_outcome(case, check)
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _add_outcome(case, check):
+    kind = _JUNIT.get(check["verdict"])
+    if not kind:
+        return
+    element = ElementTree.SubElement(case, kind)
+    if kind != "system-out":
+        element.set("message", _CONTROL.sub("?", check["seen"]))
+    element.text = _CONTROL.sub("?", "seen: {seen}\nwanted: {wanted}\ndo: {remedy}".format(**check))

@@ -1,4 +1,4 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a node tells of itself, read and never judged. Uses ``_common`` and ``_npu``; runs on nodes."""
+"""The facts of a node, gathered and never evaluated here. Uses ``_common`` and ``_npu``; runs on nodes."""

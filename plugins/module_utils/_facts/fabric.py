@@ -1,10 +1,10 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What hccn_tool tells of the RoCE port of each chip, and npu-smi of the super-pod. Read, never judged here.
+"""Gather the state of each chip's RoCE port with hccn_tool, and that of the super-pod with npu-smi.
 
-The chips are asked at the same time, each by a thread of its own. A chip that did not answer one question in time is
-asked no more, and all of it ends at one deadline: a driver that hangs costs the time-out once.
+The chips are queried at the same time, each by its own thread. A chip that does not answer one query in time is not
+queried any further, and everything ends at one deadline: a driver that hangs costs the timeout once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.hccn import (
     parse_tls,
 )
 
-# What is asked of each chip, the most telling first.
+OUT_OF_TIME = "not queried: out of time"
+# What each chip is queried for, the most important first.
 QUESTIONS = (
     ("link", parse_link),
     ("ip", parse_ip),
@@ -41,66 +42,69 @@ QUESTIONS = (
 
 
 def gather(plan, options):
-    """``{tool, error, chips: {chip: what read_chip tells}, seconds}``.
+    """``{tool, error, chips: {chip: the result of read_chip}, seconds}``.
 
     :param plan: the node's part of the plan.
-    :param options: ``timeout`` (seconds that one command may take), ``hccn_tool`` and ``npu_smi`` (paths).
+    :param options: ``timeout`` (in seconds, for one command), ``hccn_tool`` and ``npu_smi`` (paths).
     """
     timeout = float(options.get("timeout") or 20)
     several_a3 = plan["hardware"] == "a3" and spans_nodes(plan)
     facts = read_chips(chips_of(plan), options.get("hccn_tool"), timeout, vnic=several_a3)
     if several_a3:
         pods = in_parallel(lambda chip: superpod(chip, options.get("npu_smi"), timeout), chips_of(plan), timeout + 3)
-        for chip, told in pods.items():
-            facts["chips"].setdefault(str(chip), {})["superpod"] = told
+        for chip, pod in pods.items():
+            facts["chips"].setdefault(str(chip), {})["superpod"] = pod
     return facts
 
 
 def read_chips(chips, executable=None, timeout=20.0, vnic=False):
-    """Ask all chips at once: ``{tool, error, chips, seconds}``."""
+    """Query all chips at once: ``{tool, error, chips, seconds}``; *error* says why there is no tool."""
     started = time.monotonic()
     facts = {"tool": find_tool("hccn_tool", executable), "error": "", "chips": {}, "seconds": 0.0}
     if not facts["tool"]:
         facts["error"] = f"there is no file {executable}" if executable else NO_TOOL
         return facts
     deadline = started + 2 * timeout
-    told = in_parallel(lambda chip: read_chip(facts["tool"], chip, timeout, deadline, vnic), chips, 2 * timeout + 3)
+    found = in_parallel(lambda chip: read_chip(facts["tool"], chip, timeout, deadline, vnic), chips, 2 * timeout + 3)
     late = dict(empty_chip(), problems={"all": "no answer in time"})
-    facts["chips"] = {str(chip): told.get(chip) or late for chip in chips}
+    facts["chips"] = {str(chip): found.get(chip) or late for chip in chips}
     facts["seconds"] = round(time.monotonic() - started, 2)
     return facts
 
 
 def empty_chip():
-    """A chip that told nothing."""
+    """The facts of a chip that did not answer."""
     names = ("link", "net_health", "address", "netmask", "tls", "optical", "lldp", "vnic", "superpod")
     return dict(dict.fromkeys(names), problems={})
 
 
 def read_chip(tool, chip, timeout, deadline, vnic=False):
-    """``{link, net_health, address, netmask, tls, optical, lldp, vnic, superpod, problems}``; null is what was not told."""
+    """``{link, net_health, address, netmask, tls, optical, lldp, vnic, superpod, problems}`` of a chip.
+
+    A value that is not known is None, and ``problems`` says why: ``{query: reason}``.
+    """
     result = empty_chip()
     for name, parse in QUESTIONS + ((("vnic", parse_vnic),) if vnic else ()):
         left = min(timeout, deadline - time.monotonic())
         if left <= 0:
-            result["problems"][name] = "not asked: the time was up"
+            result["problems"][name] = OUT_OF_TIME
             continue
         rc, text, timed_out = run([tool, "-i", str(chip), "-" + name, "-g"], left, driver_env())
         if timed_out:
             result["problems"][name] = f"no answer in {round(left, 1):g} s"
             break
-        told = parse(text)
-        if told is None:
+        value = parse(text)
+        if value is None:
             result["problems"][name] = shorten(text) or f"no output, exit status {rc}"
         elif name == "ip":
-            result.update(told)
+            result.update(value)
         else:
-            result[name] = told
+            result[name] = value
     return result
 
 
 def parse_vnic(text):
-    """``-vnic -g`` of an A3: the address that the chip has on the super-pod's own network, ``{link, address}``."""
+    """``-vnic -g`` of an A3: the address of the chip on the super-pod's own network, ``{link, address}``."""
     address = re.search(r"^[ \t]*vnic ipaddr[ \t]*:[ \t]*([0-9a-f.:]+)\s*$", text or "", re.I | re.M)
     link = re.search(r"^[ \t]*vnic link status[ \t]*:[ \t]*(up|down)\s*$", text or "", re.I | re.M)
     if not address:
@@ -120,7 +124,7 @@ def superpod(chip, npu_smi, timeout):
 
 
 def parse_spod_info(text):
-    """``SDID``, ``Super Pod Size``, ``Super Pod ID``, ``Server Index``; zero is a value. None where no id is told."""
+    """``SDID``, ``Super Pod Size``, ``Super Pod ID``, ``Server Index``; zero is a value. None if no id is reported."""
     names = (("sdid", "SDID"), ("size", "Super Pod Size"), ("superpod", "Super Pod ID"), ("server", "Server Index"))
     result = {}
     for key, label in names:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
@@ -114,6 +115,19 @@ class Reader:
                 }
             )
         return found or None
+
+
+def machine_id(root="/"):
+    """16 hexadecimal digits that tell this machine, as it is booted now, from any other; None if it has no boot id.
+
+    A digest of /etc/machine-id and the kernel's boot id. Cloned machines share the former, containers on one machine
+    the latter. The ids themselves stay on the node.
+    """
+    reader = Reader(root)
+    machine, boot = reader.line("etc/machine-id"), reader.line("proc/sys/kernel/random/boot_id")
+    if not boot:
+        return None
+    return hashlib.sha256(f"ascend_ops.vllm {machine or ''} {boot}".encode()).hexdigest()[:16]
 
 
 def os_release(text):

@@ -34,6 +34,7 @@ def gather(plan, engine="docker", archive="", npu_smi=None, hccn_tool=None, time
     facts = {
         "python": "{0}.{1}.{2}".format(*sys.version_info[:3]),
         "root": os.geteuid() == 0,
+        "machine_id": host.machine_id(),
         "driver_package": driver_package_version(),
         "devices": {path: is_device(path) for path in plan["container"]["devices"]},
         "paths": {mount["source"]: os.path.exists(mount["source"]) for mount in plan["container"]["mounts"]},

@@ -1,10 +1,9 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""Evaluate the NPUs of a node: pure functions over the result of ``smi``.
 
-"""Judge the NPUs of a node. Pure functions over what ``smi`` has read.
-
-A verdict is {id, verdict, seen, wanted, remedy}. What was not told is "unknown" and never "pass".
+A verdict is ``{id, verdict, seen, wanted, remedy}``. A value that the tool did not report gives "unknown", never "pass".
 """
 
 from __future__ import annotations
@@ -12,6 +11,15 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Optional, Tuple
 
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.verdict import (
+    FAIL,
+    PASS,
+    SKIPPED,
+    UNKNOWN,
+    WARN,
+    verdict,
+    worst,
+)
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.smi import NOISE
 
 Verdict = Dict[str, str]
@@ -25,65 +33,57 @@ EXPECTATIONS = {
 }
 PRODUCTS = {"a2": "Atlas A2 (910B1 to 910B4)", "a3": "Atlas A3 (Ascend910 of two chips, 910_93xx)"}
 LOST_CHIP = (
-    "See 'lspci | grep -i d80' and 'dmesg | grep -i ascend' for a chip that was lost; reset it or reboot the node. "
-    "In a container, pass every /dev/davinciN."
+    "Check 'lspci | grep -i d80' and 'dmesg | grep -i ascend' for a lost chip; reset it or reboot the node. In a "
+    "container, pass every /dev/davinciN."
 )
-# When chips differ, the first of these that occurs is the verdict on the node.
-WORST_FIRST = ("fail", "unknown", "warn", "pass")
 # UNKNOWN is the tool's word for a chip that is absent or not started: it cannot serve, so it fails.
-# A health that is not told at all, or a word not known here, leaves the question open: unknown.
-HEALTH_VERDICTS = {"ok": "pass", "warning": "warn", "alarm": "fail", "critical": "fail", "unknown": "fail"}
+# A health that is not reported at all, or a word that is not known here, gives "unknown".
+HEALTH_VERDICTS = {"ok": PASS, "warning": WARN, "alarm": FAIL, "critical": FAIL, "unknown": FAIL}
 
 
-def judge_npu(info_or_failure: Dict[str, Any], expect: Dict[str, Any]) -> List[Verdict]:
-    """All verdicts on a node, always the same ids in the same order.
+def evaluate_npu(info_or_failure: Dict[str, Any], expect: Dict[str, Any]) -> List[Verdict]:
+    """All verdicts on the NPUs of a node, always the same ids in the same order.
 
-    info_or_failure is a result of parse_info, or {code, meaning, remedy} of explain_failure. expect may have the keys
-    of EXPECTATIONS; one that is None (idle: False) is not judged: "skipped".
+    :param info_or_failure: a result of parse_info, or {code, meaning, remedy} of explain_failure.
+    :param expect: keys of EXPECTATIONS; the check of one that is None (idle: False) is skipped. HBM is in MB. Another key
+        raises ValueError.
     """
-    unheard_of = set(expect) - set(EXPECTATIONS)
-    if unheard_of:
-        raise ValueError("no such expectation: %s" % ", ".join(sorted(unheard_of)))
+    unexpected = set(expect) - set(EXPECTATIONS)
+    if unexpected:
+        raise ValueError(f"no such expectation: {', '.join(sorted(unexpected))}")
     want = dict(EXPECTATIONS, **expect)
     info = info_or_failure
-    readable = "devices" in info
-    verdicts = [_judge_tool(info)]
-    for check, asked, judge in (
-        ("npu.count", want["chips"] is not None, _judge_count),
-        ("npu.product", want["product"] is not None, _judge_product),
-        ("npu.health", True, _judge_health),
-        ("npu.idle.processes", want["idle"], _judge_processes),
-        ("npu.idle.hbm", want["idle"], _judge_hbm),
-        ("npu.driver", want["min_driver"] is not None, _judge_driver),
+    verdicts = [_tool(info)]
+    for check, requested, function in (
+        ("npu.count", want["chips"] is not None, _count),
+        ("npu.product", want["product"] is not None, _product),
+        ("npu.health", True, _health),
+        ("npu.idle.processes", want["idle"], _processes),
+        ("npu.idle.hbm", want["idle"], _hbm),
+        ("npu.driver", want["min_driver"] is not None, _driver),
     ):
-        if not asked:
-            verdicts.append(_verdict(check, "skipped", "not judged", "nothing expected"))
-        elif not readable:
-            verdicts.append(_verdict(check, "unknown", "npu-smi gave no table", "a table of npu-smi", "See npu.tool."))
-        elif not info["devices"] and judge not in (_judge_count, _judge_driver):
-            verdicts.append(_verdict(check, "unknown", "no chip is listed", "at least one chip", "See npu.tool."))
+        if not requested:
+            verdicts.append(verdict(check, SKIPPED, "not evaluated", "no expectation was given"))
+        elif "devices" not in info:
+            verdicts.append(verdict(check, UNKNOWN, "npu-smi gave no table", "a table of npu-smi", "See npu.tool."))
+        elif not info["devices"] and function not in (_count, _driver):
+            verdicts.append(verdict(check, UNKNOWN, "no chip is listed", "at least one chip", "See npu.tool."))
         else:
-            verdicts.append(judge(info, want))
+            verdicts.append(function(info, want))
     return verdicts
 
 
-def _verdict(check: str, verdict: str, seen: str, wanted: str, remedy: str = "") -> Verdict:
-    remedy = "" if verdict == "pass" else remedy
-    return {"id": check, "verdict": verdict, "seen": seen, "wanted": wanted, "remedy": remedy}
-
-
-def _worst(verdicts: List[str]) -> str:
-    return min(verdicts, key=WORST_FIRST.index)
+# -- words -------------------------------------------------------------------------------------------------------------
 
 
 def chip_label(device: Dict[str, Any]) -> str:
-    """How a chip is named to the operator: by what the tool prints of it."""
+    """How a message names a chip: by the ids that the tool prints."""
     if device["npu_id"] is None:
-        return "a chip of no told NPU (bus id %s)" % (device["bus_id"] or "not told")
-    label = "NPU %s" % device["npu_id"]
+        return f"a chip of unknown NPU (bus id {device['bus_id'] or 'not reported'})"
+    label = f"NPU {device['npu_id']}"
     if device["chip_id"] is not None:
-        label += " chip %s" % device["chip_id"]
-    return label + (" (phy-id %s)" % device["phy_id"] if device["phy_id"] is not None else "")
+        label += f" chip {device['chip_id']}"
+    return label + (f" (phy-id {device['phy_id']})" if device["phy_id"] is not None else "")
 
 
 def _chips(number: int) -> str:
@@ -92,56 +92,46 @@ def _chips(number: int) -> str:
 
 def _listing(parts: List[str], limit: int = 8) -> str:
     more = len(parts) - limit
-    return ", ".join(parts[:limit]) + (" and %d more" % more if more > 0 else "")
+    return ", ".join(parts[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
-def _judge_tool(info: Dict[str, Any]) -> Verdict:
-    wanted = "a readable table of npu-smi info"
+# -- the tool and its table --------------------------------------------------------------------------------------------
+
+
+def _tool(info: Dict[str, Any]) -> Verdict:
+    name, wanted = "npu.tool", "a readable table from npu-smi info"
     if "devices" not in info:
-        return _verdict("npu.tool", "fail", "%s [%s]" % (info["meaning"], info["code"]), wanted, info["remedy"])
+        return verdict(name, FAIL, f"{info['meaning']} [{info['code']}]", wanted, info["remedy"])
     if not info["devices"]:
-        return _verdict("npu.tool", "fail", "a table without a single chip", wanted, LOST_CHIP)
-    seen = "npu-smi %s, driver %s, %s" % (
-        info["tool_version"] or "of no told version",
-        info["driver_version"] or "not told",
-        _chips(len(info["devices"])),
-    )
+        return verdict(name, FAIL, "a table without chips", wanted, LOST_CHIP)
+    tool, driver = info["tool_version"] or "of unknown version", info["driver_version"] or "not reported"
+    seen = f"npu-smi {tool}, driver {driver}, {_chips(len(info['devices']))}"
     odd = [problem for problem in info["problems"] if not problem.startswith(NOISE)]
     if odd:
-        return _verdict(
-            "npu.tool",
-            "warn",
-            "%s; not understood: %s" % (seen, "; ".join(odd[:3])),
-            wanted,
-            "Compare with 'npu-smi info' on the node: a chip with a broken row may be lost.",
-        )
-    return _verdict("npu.tool", "pass", seen, wanted)
+        seen += f"; not understood: {'; '.join(odd[:3])}"
+        remedy = "Compare with 'npu-smi info' on the node: a chip with a broken row may be lost."
+        return verdict(name, WARN, seen, wanted, remedy)
+    return verdict(name, PASS, seen, wanted)
 
 
-def _judge_count(info: Dict[str, Any], want: Dict[str, Any]) -> Verdict:
-    chips = want["chips"]
+def _count(info: Dict[str, Any], want: Dict[str, Any]) -> Verdict:
+    name, chips = "npu.count", want["chips"]
     whole = [device for device in info["devices"] if device["npu_id"] is not None]
     broken = len(info["devices"]) - len(whole)
-    seen = _chips(len(whole)) + (" and %d of no told NPU" % broken if broken else "")
-    wanted = _chips(chips)
+    seen = _chips(len(whole)) + (f" and {broken} of unknown NPU" if broken else "")
     if len(whole) == chips and not broken:
-        return _verdict("npu.count", "pass", seen, wanted)
+        return verdict(name, PASS, seen, _chips(chips))
     if len(whole) > chips:
-        return _verdict(
-            "npu.count",
-            "warn",
-            seen,
-            wanted,
-            "The node has more chips than expected: correct the expectation, or check that this is the right node.",
-        )
+        remedy = "The node has more chips than expected: correct the expectation, or check that it is the right node."
+        return verdict(name, WARN, seen, _chips(chips), remedy)
     missing = _missing_chips(whole, chips)
     if missing:
         seen += "; missing: " + _listing(missing)
-    return _verdict("npu.count", "fail", seen, wanted, LOST_CHIP)
+    return verdict(name, FAIL, seen, _chips(chips), LOST_CHIP)
 
 
 def _missing_chips(whole: List[Dict[str, Any]], chips: int) -> List[str]:
-    """Names of the chips that are not there; none where the ids are sparse, so that it cannot be told."""
+    """Names of the missing chips; none if the ids are sparse, so that they cannot be determined."""
     per_npu = 2 if any(device["chip_id"] == 1 for device in whole) else 1
     expected = [(npu, chip) for npu in range((chips + per_npu - 1) // per_npu) for chip in range(per_npu)]
     present = {(device["npu_id"], device["chip_id"] or 0) for device in whole}
@@ -151,8 +141,11 @@ def _missing_chips(whole: List[Dict[str, Any]], chips: int) -> List[str]:
     return ["NPU %d chip %d" % one if per_npu > 1 else "NPU %d" % one[0] for one in missing]
 
 
+# -- the chips ---------------------------------------------------------------------------------------------------------
+
+
 def product_of(device: Dict[str, Any], devices: List[Dict[str, Any]]) -> Optional[str]:
-    """a2, a3, other (a chip that is neither), or None when the name does not tell."""
+    """a2, a3, other (a chip that is neither), or None if the name is not conclusive."""
     name = re.sub(r"^ASCEND|[\s_-]", "", (device["name"] or "").upper())
     if re.match(r"910B[1-4]C?1?$", name):
         return "a2"
@@ -168,126 +161,118 @@ def product_of(device: Dict[str, Any], devices: List[Dict[str, Any]]) -> Optiona
     return None
 
 
-def _judge_product(info: Dict[str, Any], want: Dict[str, Any]) -> Verdict:
-    verdicts, others = [], []
+def _product(info: Dict[str, Any], want: Dict[str, Any]) -> Verdict:
+    outcomes, others = [], []
     for device in info["devices"]:
         product = product_of(device, info["devices"])
-        verdicts.append("unknown" if product is None else "pass" if product == want["product"] else "fail")
-        if verdicts[-1] != "pass":
-            others.append("%s: %s" % (chip_label(device), device["name"] or "no name"))
-    verdict = _worst(verdicts)
+        outcomes.append(UNKNOWN if product is None else PASS if product == want["product"] else FAIL)
+        if outcomes[-1] != PASS:
+            others.append(f"{chip_label(device)}: {device['name'] or 'no name'}")
+    outcome = worst(outcomes)
     names = sorted({device["name"] or "no name" for device in info["devices"]})
-    return _verdict(
-        "npu.product",
-        verdict,
-        _listing(others) or ", ".join(names),
-        PRODUCTS[want["product"]],
-        "Deploy on this node with the recipe and the image of its own hardware."
-        if verdict == "fail"
-        else "The name does not tell the product: see 'npu-smi info -t board -i 0' on the node.",
+    remedy = (
+        "Deploy on this node with the recipe and the image for its own hardware."
+        if outcome == FAIL
+        else "The name does not identify the product: run 'npu-smi info -t board -i 0' on the node."
     )
+    return verdict("npu.product", outcome, _listing(others) or ", ".join(names), PRODUCTS[want["product"]], remedy)
 
 
-def _judge_health(info: Dict[str, Any], want: Dict[str, Any]) -> Verdict:
-    verdicts, ill = [], []
+def _health(info: Dict[str, Any], want: Dict[str, Any]) -> Verdict:
+    outcomes, bad = [], []
     for device in info["devices"]:
-        verdicts.append(HEALTH_VERDICTS.get((device["health"] or "").lower(), "unknown"))
-        if verdicts[-1] != "pass":
-            ill.append("%s: %s" % (chip_label(device), device["health"] or "health not told"))
-    return _verdict(
+        outcomes.append(HEALTH_VERDICTS.get((device["health"] or "").lower(), UNKNOWN))
+        if outcomes[-1] != PASS:
+            bad.append(f"{chip_label(device)}: {device['health'] or 'health not reported'}")
+    return verdict(
         "npu.health",
-        _worst(verdicts),
-        _listing(ill) or "OK on " + _chips(len(verdicts)),
+        worst(outcomes),
+        _listing(bad) or "OK on " + _chips(len(outcomes)),
         "OK on every chip",
-        "See 'npu-smi info -t health -i <NPU id>' for the error code; reset the chip "
-        "(npu-smi set -t reset -i <NPU id> -c <chip id>) or reboot the node; replace it if that does not help.",
+        "Run 'npu-smi info -t health -i <NPU id>' for the error code; reset the chip (npu-smi set -t reset -i <NPU id> -c "
+        "<chip id>) or reboot the node; if that does not help, replace it.",
     )
 
 
-def _judge_processes(info: Dict[str, Any], want: Dict[str, Any]) -> Verdict:
+# -- what uses them ----------------------------------------------------------------------------------------------------
+
+
+def _processes(info: Dict[str, Any], want: Dict[str, Any]) -> Verdict:
+    name, wanted = "npu.idle.processes", "no process other than those of the service itself"
     own = set(want["own_pids"] or ())
     running = [(process, chip_label(device)) for device in info["devices"] for process in device["processes"]]
-    running += [(process, "NPU %s" % process["npu_id"]) for process in info.get("unplaced_processes", ())]
+    running += [(process, f"NPU {process['npu_id']}") for process in info.get("unplaced_processes", ())]
     foreign = [
-        "PID %s (%s) on %s" % (process["pid"], process["name"] or "no name", place)
+        f"PID {process['pid']} ({process['name'] or 'no name'}) on {place}"
         for process, place in running
         if process["pid"] not in own
     ]
-    wanted = "no process other than the service's own"
     if foreign:
-        return _verdict(
-            "npu.idle.processes",
-            "fail",
-            _listing(foreign),
-            wanted,
-            "Stop what holds the NPUs ('docker ps', 'ps -fp <PID>'); a VLLM::EngineCore or worker without its server "
-            "is left over from a crash and can be killed.",
+        remedy = (
+            "Stop what occupies the NPUs ('docker ps', 'ps -fp <PID>'); a VLLM::EngineCore or worker without its server is "
+            "left over from a crash and can be killed."
         )
-    told = set(info.get("process_npus", ()))
-    untold = [chip_label(device) for device in info["devices"] if device["npu_id"] not in told]
-    if untold:
-        return _verdict(
-            "npu.idle.processes",
-            "unknown",
-            "npu-smi does not tell the processes of " + _listing(untold),
-            wanted,
-            "Run 'npu-smi info' on the host as root: the table of processes may be missing in a container or with "
-            "an old driver. 'fuser -v /dev/davinci*' shows who uses the chips.",
+        return verdict(name, FAIL, _listing(foreign), wanted, remedy)
+    known = set(info.get("process_npus", ()))
+    silent = [chip_label(device) for device in info["devices"] if device["npu_id"] not in known]
+    if silent:
+        remedy = (
+            "Run 'npu-smi info' on the host as root: in a container, or with an old driver, the process table may be "
+            "missing. 'fuser -v /dev/davinci*' shows who uses the chips."
         )
-    return _verdict("npu.idle.processes", "pass", "none on " + _chips(len(info["devices"])), wanted)
+        return verdict(name, UNKNOWN, f"npu-smi does not report the processes of {_listing(silent)}", wanted, remedy)
+    return verdict(name, PASS, "none on " + _chips(len(info["devices"])), wanted)
 
 
-def _judge_hbm(info: Dict[str, Any], want: Dict[str, Any]) -> Verdict:
+def _hbm(info: Dict[str, Any], want: Dict[str, Any]) -> Verdict:
     limit, own = want["max_idle_hbm_mb"], set(want["own_pids"] or ())
-    verdicts, odd, most = [], [], 0
+    outcomes, bad, most = [], [], 0
     for device in info["devices"]:
         used = device["hbm_used_mb"]
         own_memory = [process["memory_mb"] for process in device["processes"] if process["pid"] in own]
         if used is None or None in own_memory:
-            verdicts.append("unknown")
-            odd.append("%s: HBM use not told" % chip_label(device))
+            outcomes.append(UNKNOWN)
+            bad.append(f"{chip_label(device)}: HBM usage not reported")
             continue
         rest = used - sum(own_memory)
         most = max(most, rest)
-        verdicts.append("pass" if rest <= limit else "fail")
+        outcomes.append(PASS if rest <= limit else FAIL)
         if rest > limit:
-            odd.append("%s: %s of %s MB" % (chip_label(device), rest, device["hbm_total_mb"]))
-    return _verdict(
+            bad.append(f"{chip_label(device)}: {rest} of {device['hbm_total_mb']} MB")
+    return verdict(
         "npu.idle.hbm",
-        _worst(verdicts),
-        _listing(odd) or "at most %s MB on a chip" % most,
-        "at most %s MB in use on an idle chip" % limit,
-        "Find and stop what holds the memory (npu.idle.processes, 'docker ps'); if nothing does, reset the chip. "
-        "An idle 910B shows about 3300 MB.",
+        worst(outcomes),
+        _listing(bad) or f"at most {most} MB on a chip",
+        f"at most {limit} MB in use on an idle chip",
+        "Find and stop what uses the memory (npu.idle.processes, 'docker ps'); if nothing does, reset the chip. An idle "
+        "910B shows about 3300 MB.",
     )
 
 
+# -- driver ------------------------------------------------------------------------------------------------------------
+
+
 def parse_driver_version(text: Optional[str]) -> Optional[Tuple]:
-    """A key to compare versions with: 24.1.rc1.b030 < 24.1.rc2 < 24.1.0 < 24.1.0.3 < 25.5.1. None if it is none."""
+    """A key to compare driver versions: 24.1.rc1.b030 < 24.1.rc2 < 24.1.0 < 24.1.0.3 < 25.5.1. None for other text."""
     number = "[0-9]{1,6}"
     pattern = r"(N(?:\.N){0,3})(?:\.?rc(N))?((?:\.(?:b|spc)?N){0,4})".replace("N", number)
     match = re.fullmatch(pattern, (text or "").strip(), re.I)
     if not match:
         return None
     base, candidate, rest = match.groups()
-    numbers = [int(number) for number in base.split(".")]
+    numbers = [int(part) for part in base.split(".")]
     numbers += [0] * (4 - len(numbers))
-    later = tuple(int(number) for number in re.findall("[0-9]+", rest))
+    later = tuple(int(part) for part in re.findall("[0-9]+", rest))
     return tuple(numbers), candidate is None, int(candidate or 0), later
 
 
-def _judge_driver(info: Dict[str, Any], want: Dict[str, Any]) -> Verdict:
-    seen, least = parse_driver_version(info["driver_version"]), parse_driver_version(want["min_driver"])
-    if seen is None or least is None:
-        verdict = "unknown"
-    else:
-        verdict = "pass" if seen >= least else "fail"
-    return _verdict(
-        "npu.driver",
-        verdict,
-        "driver %s" % (info["driver_version"] or "version not told"),
-        "driver %s or later" % want["min_driver"],
+def _driver(info: Dict[str, Any], want: Dict[str, Any]) -> Verdict:
+    found, least = parse_driver_version(info["driver_version"]), parse_driver_version(want["min_driver"])
+    outcome = UNKNOWN if found is None or least is None else PASS if found >= least else FAIL
+    remedy = (
         "Update the NPU driver and firmware, or choose an image for this driver."
-        if verdict == "fail"
-        else "Read /usr/local/Ascend/driver/version.info on the node.",
+        if outcome == FAIL
+        else "Read /usr/local/Ascend/driver/version.info on the node."
     )
+    seen = f"driver {info['driver_version'] or 'version not reported'}"
+    return verdict("npu.driver", outcome, seen, f"driver {want['min_driver']} or later", remedy)

@@ -1,13 +1,13 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which chips a plan uses, and whether their group spans nodes."""
+"""The chips that a plan uses, and whether their group spans nodes."""
 
 from __future__ import annotations
 
 import re
 
-NO_TOOL = "there is no hccn_tool at /usr/local/Ascend/driver/tools, in the usual places or in PATH"
+NO_TOOL = "there is no hccn_tool in /usr/local/Ascend/driver/tools, in the usual places or in PATH"
 
 
 def chips_of(plan):
@@ -17,6 +17,6 @@ def chips_of(plan):
 
 
 def spans_nodes(plan):
-    """Does the plan's replica have ranks on other nodes?"""
+    """Whether the replica of the plan has ranks on other nodes."""
     first, last, world = plan["ranks"]
     return world > last - first + 1

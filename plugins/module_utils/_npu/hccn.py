@@ -1,11 +1,10 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""Parse what hccn_tool prints, and /etc/hccn.conf.
 
-"""Read what hccn_tool prints, and /etc/hccn.conf.
-
-Each function returns what was read, or None for unknown: an answer that is not there, such as
-"Command execute failed", says nothing about the chip's network and must not be taken for a good one.
+Each function returns the parsed value, or None if it is unknown: a missing answer, such as "Command execute failed", says
+nothing about the chip's network and must not be mistaken for a good one.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ def parse_link(text: str) -> Optional[str]:
 
 
 def parse_net_health(text: str) -> Optional[str]:
-    """``-net_health -g``: Success, or what is wrong in the tool's words (Init, Fault, Socket fail, Unreachable ...)."""
+    """``-net_health -g``: Success, or the problem in the tool's words (Init, Fault, Socket fail, Unreachable, ...)."""
     return _find(r"^[ \t]*net health status[ \t]*:[ \t]*(\S[^\r\n]*)", text)
 
 
@@ -39,7 +38,7 @@ def parse_ip(text: str) -> Optional[Dict[str, Optional[str]]]:
 
 
 def parse_lldp(text: str) -> Optional[Dict[str, Any]]:
-    """``-lldp -g``: {peer, port, system} of the switch at the other end; peer is False when the answer names none."""
+    """``-lldp -g``: {peer, port, system} of the switch at the other end; peer is False if the answer names none."""
     text = text or ""
     if re.search(r"command execute failed", text, re.I):
         return None
@@ -87,7 +86,7 @@ def parse_ping(text: str) -> Optional[Dict[str, Any]]:
 
 
 def parse_hccn_conf(text: str) -> Optional[Dict[int, Dict[str, str]]]:
-    """/etc/hccn.conf: {chip: {address, netmask, gateway ...}}; None when no line of it is about a chip."""
+    """/etc/hccn.conf: {chip: {address, netmask, gateway, ...}}; None if no line is about a chip."""
     chips: Dict[int, Dict[str, str]] = {}
     for key, chip, value in re.findall(r"^[ \t]*([A-Za-z][A-Za-z_]*)_([0-9]{1,4})[ \t]*=([^\r\n]*)", text or "", re.M):
         chips.setdefault(int(chip), {})[key.lower()] = value.strip()

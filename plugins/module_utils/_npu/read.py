@@ -1,8 +1,7 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-
-"""Ask a node's npu-smi and driver. What npu_info and npu_check share."""
+"""Run npu-smi on a node and read the driver's version; shared by the modules npu_info, npu_check and node_facts."""
 
 from __future__ import annotations
 
@@ -16,13 +15,13 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.run import
     find_tool,
     run,
 )
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.smi import (
-    explain_failure,
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.details import (
     parse_blocks,
-    parse_info,
     parse_mapping,
     parse_topo,
 )
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.failures import explain_failure
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.smi import parse_info
 
 ARGUMENTS = {
     "executable": {"type": "path"},
@@ -31,17 +30,22 @@ ARGUMENTS = {
 
 
 def read_npus(executable: Optional[str], timeout: float) -> Tuple[Optional[Dict[str, Any]], Optional[Dict[str, Any]]]:
-    """Run ``npu-smi info``: (info, None), or (None, failure) when it gave no table.
+    """Run ``npu-smi info``: ``(info, None)``, or ``(None, failure)`` if it printed no table.
 
-    A failure is {code, meaning, remedy, rc, output}. The output decides, not the exit status alone: the tool prints
-    its errors on stdout, and a whole table with an odd exit status is still the truth about the chips.
+    *info* is the result of parse_info, *failure* is ``{code, meaning, remedy, rc, output}``. The output decides, not the
+    exit status alone: the tool prints its errors on stdout, and a complete table is valid whatever the exit status.
+
+    :param executable: path of the tool; searched if it is None.
+    :param timeout: in seconds.
     """
     path = find_tool("npu-smi", executable)
     if not path:
         failure = dict(explain_failure(RC_NOT_FOUND, ""), rc=RC_NOT_FOUND, output="")
         if executable:
-            failure["meaning"] = "there is no file %s" % executable
-            failure["remedy"] = "Set 'executable' to the path of npu-smi on the node, or leave it out to search for it."
+            failure["meaning"] = f"there is no file {executable}"
+            failure["remedy"] = (
+                "Set 'executable' to the path of npu-smi on the node, or omit it to search for the tool."
+            )
         return None, failure
     rc, text, timed_out = run([path, "info"], timeout, driver_env())
     info = parse_info(text)
@@ -51,9 +55,9 @@ def read_npus(executable: Optional[str], timeout: float) -> Tuple[Optional[Dict[
             failure["meaning"] += " (%g s)" % timeout
         return None, failure
     if rc != 0:
-        info["problems"].append("npu-smi printed a table, but ended with exit status %d" % rc)
+        info["problems"].append(f"npu-smi printed a table, but exited with status {rc}")
     if not info["devices"]:
-        info["problems"].append("npu-smi printed a table without a single chip")
+        info["problems"].append("npu-smi printed a table without chips")
     return info, None
 
 
@@ -61,32 +65,32 @@ DETAILS = ("mapping", "topology", "common", "usages")
 
 
 def read_details(executable: Optional[str], timeout: float, npus: List[int], wanted: List[str]) -> Dict[str, Any]:
-    """What is told beyond the table, for each of DETAILS that is wanted; null where the tool does not answer.
+    """What npu-smi reports beyond the table, for each of DETAILS in *wanted*; None if the tool does not answer.
 
-    mapping and topology are asked once, common and usages for each NPU: ``{npu_id: [one dict a chip]}``.
+    mapping and topology are queried once, common and usages for each NPU: ``{npu_id: [one dict per chip]}``.
     """
     path = find_tool("npu-smi", executable)
 
-    def ask(*arguments: str) -> Optional[str]:
+    def query(*arguments: str) -> Optional[str]:
         rc, text, timed_out = run([str(path), "info", *arguments], timeout, driver_env())
         return None if rc or timed_out else text
 
-    def told(text: Optional[str], parse: Any) -> Any:
+    def parsed(text: Optional[str], parse: Any) -> Any:
         return None if text is None else parse(text) or None
 
     details: Dict[str, Any] = {}
     for name in wanted:
         if name == "mapping":
-            details[name] = told(ask("-m"), parse_mapping)
+            details[name] = parsed(query("-m"), parse_mapping)
         elif name == "topology":
-            details[name] = told(ask("-t", "topo"), parse_topo)
+            details[name] = parsed(query("-t", "topo"), parse_topo)
         else:
-            details[name] = {str(npu): told(ask("-t", name, "-i", str(npu)), parse_blocks) for npu in npus}
+            details[name] = {str(npu): parsed(query("-t", name, "-i", str(npu)), parse_blocks) for npu in npus}
     return details
 
 
 def driver_package_version(path: str = DRIVER + "/version.info") -> Optional[str]:
-    """The version of the installed driver package, or None where it cannot be read."""
+    """The version of the installed driver package, or None if it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
             match = re.search(r"^\s*Version\s*=\s*(\S+)", stream.read(65536), re.M)
@@ -96,7 +100,7 @@ def driver_package_version(path: str = DRIVER + "/version.info") -> Optional[str
 
 
 def failure_message(failure: Dict[str, Any]) -> str:
-    """One message that says what happened, what it means and what to do."""
+    """One message from a failure of read_npus: what happened, what it means and what to do."""
     seen = " ".join(failure["output"].split())[:300]
     return "%s [%s, exit status %s]. %s%s" % (
         failure["meaning"][:1].upper() + failure["meaning"][1:],

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keep the nodes of a replica serving as one group. A systemd timer of each node runs :func:`main` every few seconds.
+"""Supervise the nodes of a replica as one group. A systemd timer of each node runs :func:`main` every few seconds.
 
 Nodes do not talk to each other about it: each acts on what it can see, and the group comes back because what one node
 does is seen by the others.
@@ -15,8 +15,10 @@ does is seen by the others.
 The engine's own restart policy brings back what ended by itself. This code counts that, and stops the container when it
 happened too often without a time of quiet in between.
 
+It also reports whether the node still is as it was deployed (``drift`` in state.json), and never acts on that.
+
 :func:`step` decides and is pure; the rest looks and acts. It runs on a node without Ansible: only the standard library
-and its neighbours here are imported.
+and modules of this collection that need nothing else are imported.
 """
 
 # A program of its own on a node, which prints to the journal.
@@ -31,18 +33,13 @@ import shlex
 import socket
 import sys
 import time
+from urllib.parse import urlsplit
 
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import files
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import files, layout
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine, EngineError
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.openai import Client
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import desired, drift, observed, records
 
-try:
-    from urllib.parse import urlsplit
-except ImportError:  # Python 2, which no node needs; keeps sanity's import test quiet
-    urlsplit = None
-
-CONFIG_DIR = "/etc/ascend-vllm"
-STATE_DIR = "/run/ascend-vllm"
 HISTORY = 20
 # Seconds that a secondary may take from its start to its first connection: vLLM itself gives up after five minutes.
 JOIN_TIMEOUT = 420
@@ -76,6 +73,7 @@ def fresh(now):
         "proven": False,
         "unlinked": 0,
         "work": None,
+        "drift": None,
         "history": [],
     }
 
@@ -209,7 +207,7 @@ def _restart(settings, state, reason, now, action="restart"):
 
 
 def _give_up(settings, state, now):
-    text = "{0} restarts without {1} s of quiet, the last since {2}. See the container's log, mend the cause, deploy.".format(
+    text = "{0} restarts without {1} s of quiet, the last since {2}. Read the container's log, fix the cause, deploy.".format(
         settings["restart_limit"], settings["stable_after"], state["last_restart"]["reason"]
     )
     return _become(state, "gave-up", text, now), "stop"
@@ -249,6 +247,24 @@ def look(settings, engine, state):
     else:
         seen.update(look_primary(settings, state))
     return seen
+
+
+def look_drift(settings, engine):
+    """What differs on the node from what was deployed there, as lines; None where that is not known.
+
+    Container, files and the arguments of what runs; secrets are not read.
+    """
+    folder = os.path.join(layout.SERVICE_DIR, settings["name"])
+    deployed = records.deployed_process(folder, settings["name"])
+    if deployed is None:
+        return None
+    try:
+        process = deployed["process"]
+        wanted = desired.desired(process, {"interface": deployed["interface"], "masked": True})
+        seen = observed.observed(process, {"engine": engine})
+        return None if seen["engine_error"] else drift.lines(drift.drift(wanted, seen))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):  # of another version
+        return None
 
 
 def look_primary(settings, state):
@@ -355,7 +371,7 @@ def _unpacked(text):
 def api_key(name):
     """The key of the service, from the file that the container reads it from."""
     try:
-        with open(os.path.join(CONFIG_DIR, name, "secrets.env"), encoding="utf-8") as handle:
+        with open(os.path.join(layout.SERVICE_DIR, name, "secrets.env"), encoding="utf-8") as handle:
             for line in handle:
                 variable, unused, value = line.partition("=")
                 if variable == "VLLM_API_KEY":
@@ -395,19 +411,20 @@ def read_state(path, now):
 
 
 def main(name):
-    """One look at the container *name*, and what follows from it; return the exit status."""
-    config = os.path.join(CONFIG_DIR, name, "supervise.json")
+    """Check the container *name* once, and do what follows; return the exit status."""
+    config = os.path.join(layout.SERVICE_DIR, name, "supervise.json")
     try:
         with open(config, encoding="utf-8") as handle:
             settings = json.load(handle)
     except (OSError, ValueError) as error:
         print(f"<3>{name}: cannot read {config}: {error}. Deploy again, which writes it.")
         return 1
-    path = os.path.join(STATE_DIR, name, "state.json")
+    path = os.path.join(layout.STATE_DIR, name, "state.json")
     engine = Engine(settings["engine"])
     before = read_state(path, time.time())
     seen = look(settings, engine, before)
     state, action = step(settings, before, seen, time.time())
+    state["drift"] = look_drift(settings, engine)
     if action:
         act(settings, engine, state, action)
     for entry in state["history"]:

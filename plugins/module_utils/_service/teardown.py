@@ -1,7 +1,7 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Take the service of a node away: its container, its files, its images; and say what is left."""
+"""Uninstall the service of a node: its container, its files, its images; and report what is left."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ import shutil
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import layout
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import LABEL_SERVICE, EngineError
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.revisions import RECORDS, kept_images
-
-STATE = "/run/ascend-vllm"
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.revisions import kept_images
 
 
 class Teardown:
-    """What becomes of the service of one node.
+    """Uninstalls the service of one node.
 
     :param engine: the node's :class:`Engine`.
-    :param plan: the node's part of the plan; only names and paths of it are used.
-    :param keep: what stays: ``files``, ``image``.
-    :param check: say what would be done, and do nothing.
+    :param plan: the process plan of the node; only names and paths of it are used.
+    :param keep: what is kept: ``files``, ``image``.
+    :param check: report what would be done, and do nothing.
     :param root: where the node's files are; other than ``""`` is for tests.
     """
 
@@ -34,11 +32,16 @@ class Teardown:
         self.removed, self.kept, self.left = [], [], []
 
     def run(self, stop_timeout):
-        """Do it; ``{removed, kept, left, others}``."""
+        """Do it; return ``{"removed", "kept", "left", "others"}``, each a list of strings.
+
+        :param stop_timeout: seconds that the container has to end by itself.
+        :raises EngineError: the engine refused, or the container is not one of this collection.
+        :raises OSError: a file cannot be removed.
+        """
         found = self.engine.inspect("container", self.name)
         if found is not None and LABEL_SERVICE not in (found["Config"].get("Labels") or {}):
             raise EngineError(
-                "there is a container '{0}' that this collection did not make (image {1}); nothing was taken away. Remove "
+                "there is a container '{0}' that this collection did not make (image {1}); nothing was removed. Remove "
                 "or rename it yourself, or correct vllm_recipe_container.name.".format(
                     self.name, found["Config"].get("Image")
                 )
@@ -73,8 +76,8 @@ class Teardown:
     def _files(self):
         own = (
             (layout.service_directory(self.spec), "launch files"),
-            (os.path.join(RECORDS, self.name), "records of deploys"),
-            (os.path.join(STATE, self.name), "what the supervisor saw"),
+            (os.path.join(layout.RECORDS_DIR, self.name), "records of deploys"),
+            (os.path.join(layout.STATE_DIR, self.name), "what the supervisor saw"),
         )
         for path, what in own:
             if not os.path.isdir(self.root + path):
@@ -90,7 +93,7 @@ class Teardown:
                 try:
                     os.rmdir(self.root + os.path.dirname(path))
                 except OSError:
-                    pass  # others keep files there too
+                    pass  # others have files there too
             self.removed.append(f"{path} ({what})")
 
     def _images(self, found):
@@ -99,7 +102,9 @@ class Teardown:
         if found is not None:
             names.append(found["Config"].get("Image"))
         try:
-            with open(os.path.join(self.root + RECORDS, self.name, "deployed.json"), encoding="utf-8") as stream:
+            with open(
+                os.path.join(self.root + layout.RECORDS_DIR, self.name, "deployed.json"), encoding="utf-8"
+            ) as stream:
                 record = json.load(stream)
             names.extend((record[key] or {}).get("image") for key in ("current", "previous"))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -128,7 +133,7 @@ class Teardown:
     def _look_around(self, others):
         for name in others:
             self.left.append(
-                f"container {name}, another one of this collection: to take it away, set vllm_recipe_container.name to it"
+                f"container {name}, another one of this collection: to uninstall it, set vllm_recipe_container.name to its name"
             )
         for item in self.plan.get("weights", []):
             if os.path.exists(self.root + item["path"]):
@@ -139,10 +144,12 @@ class Teardown:
 
 
 def row(service, watch, tuning, keep):
-    """What was done on a node, all in one: ``{removed, kept, left}``.
+    """What was done on a node: ``{"removed", "kept", "left"}``, each a list of strings.
 
-    :param service: what the module vllm_teardown returned; *watch*: vllm_supervision; *tuning*: host_tuning, or what Ansible
-        has of a task that was skipped.
+    :param service: the result of the module vllm_teardown.
+    :param watch: the result of the module vllm_supervision.
+    :param tuning: the result of the module host_tuning, or of a task that was skipped.
+    :param keep: what is kept: ``files``, ``image``, ``tuning``.
     """
     removed, kept, left = (list(service[word]) for word in ("removed", "kept", "left"))
     if watch.get("changed"):
@@ -150,10 +157,10 @@ def row(service, watch, tuning, keep):
     if "tuning" in keep:
         kept.append("host tuning")
     elif service["others"]:
-        left.append("host tuning: {0} on this node still wants it".format(", ".join(service["others"])))
+        left.append("host tuning: {0} on this node still needs it".format(", ".join(service["others"])))
     elif tuning.get("changed"):
         back = [item["name"] for item in tuning["settings"] if item["verdict"] in ("changed", "differs")]
-        removed.append("host tuning ({0} put back)".format(", ".join(back) or "nothing to be"))
+        removed.append("host tuning (restored: {0})".format(", ".join(back) or "nothing"))
     left.extend(
         "{0}: {1}".format(item["name"], item["note"])
         for item in tuning.get("settings", [])
@@ -163,12 +170,12 @@ def row(service, watch, tuning, keep):
 
 
 def text(rows):
-    """What was done on each node, as an operator reads it; *rows*: host to what :func:`row` made, or nothing."""
+    """What was done on each node, as lines; *rows*: host to what :func:`row` returns, empty for a node that failed."""
     lines = []
     for host, told in rows.items():
         lines.append(host)
         if not told:
-            lines.append("  failed    see above; mend it, and run the teardown again")
+            lines.append("  failed    see above; fix it, and run teardown.yml again")
             continue
         for word in ("removed", "kept", "left"):
             lines.extend(f"  {word:<10}{item}" for item in told[word] or ["nothing"])

@@ -1,230 +1,97 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a node tells of its service, read in one go. Judging is in ``_status``, on the controller.
-
-Files are compared here, so that their contents stay on the node.
-"""
+"""What a node has of a service: container, files, what was deployed there, and the arguments of what really runs."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import shlex
-import stat
-import time
-from concurrent.futures import ThreadPoolExecutor
 
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import files as common_files
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import layout
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import (
     LABEL_SERVICE,
     LABEL_SPEC,
-    Engine,
     EngineError,
     container_state,
-    mounts_here,
-    spec_digest,
 )
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.openai import Client
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.run import run
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.node import network
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import report
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._tuning import host
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import arguments, records
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.container import found_settings, restart_policy
 
-MAX_FILE = 1 << 20
-STATE = "/run/ascend-vllm"
-RECORDS = "/var/lib/ascend-vllm"
-_NAME = re.compile(r"^(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=", re.M)
+# Files that are read where the launch script is, in the order in which they are written.
+FILES = ("launch.sh", "service.env", common_files.SECRETS, common_files.WATCHED, records.PROCESS)
 
 
-def gather(plan, options):
-    """All that status.yml needs to know of a node, for the node's *plan*.
+def observed(process, context):
+    """What the node has for a process of a plan.
 
-    :param options: ``engine``, ``timeout``, ``request_timeout``, ``api_key``, ``secret_names``, ``supervised``, and ``tuning``: the settings
-        of the module host_tuning, or None where the host is not tuned.
+    :param process: the process plan; only names and paths of it are used.
+    :param context: ``engine`` (an ``Engine``) and, for tests, ``proc``.
+    :return: ``{"engine_error", "container", "image", "files", "deployed", "running"}``. *container* is None or what
+        ``engine.container_state`` says, with ``image``, ``foreign``, ``restart_policy``, ``digest`` (of the spec that made
+        it) and ``settings``; *image* None or ``engine.image_state``, of the plan's image; *files* name to
+        ``records.read``; *deployed* name of a file to the contents with which it was deployed, the newest first;
+        *running* as of ``arguments.running``, or None where the container does not run.
     """
-    name = plan["container"]["name"]
-    directory = layout.service_directory(plan["container"])
-    deployed = report.known_record(read_json(os.path.join(RECORDS, name, "deployed.json")))
-    secrets, values = secrets_file(os.path.join(directory, "secrets.env"))
-    secrets["wanted"] = sorted(options["secret_names"])
-    facts = {"time": int(time.time()), "deployed": deployed, "secrets": secrets}
-    facts.update(engine_facts(plan, options))
-    facts.update(file_facts(plan, directory, deployed))
-    slow = {
-        "supervisor": lambda: supervisor(name, options),
-        "tuning": lambda: tuning(options["tuning"]),
-        "probe": lambda: probe(plan, options, options["api_key"] or values.get("VLLM_API_KEY", "")),
-    }
-    with ThreadPoolExecutor(len(slow)) as pool:
-        for key, told in [(key, pool.submit(ask)) for key, ask in slow.items()]:
-            facts[key] = told.result()
-    return facts
-
-
-# -- files ----------------------------------------------------------------------------------------------------------
-
-
-def read(path):
-    """``{content, mode, mtime}`` of a file; content None where it cannot be read."""
+    spec = process["container"]
+    directory = layout.service_directory(spec)
+    result = {"engine_error": "", "container": None, "image": None, "running": None}
     try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            seen = os.fstat(stream.fileno())
-            return {
-                "content": stream.read(MAX_FILE),
-                "mode": f"{stat.S_IMODE(seen.st_mode):04o}",
-                "mtime": seen.st_mtime,
-            }
-    except OSError:
-        return {"content": None, "mode": None, "mtime": None}
-
-
-def read_json(path):
-    """The object in a JSON file; None where there is none."""
-    try:
-        told = json.loads(read(path)["content"] or "")
-    except ValueError:
-        return None
-    return told if isinstance(told, dict) else None
-
-
-def file_facts(plan, directory, deployed):
-    """The files of the service, each compared with the plan's and with the one that was deployed."""
-    interface = network(plan["address"])["interface"]
-    error = ""
-    try:
-        wanted = render.node_files(plan, interface)
-    except ValueError as problem:  # no interface carries the address
-        error = str(problem)
-        wanted = []
-    generation = None
-    if deployed:
-        generation = os.path.join(RECORDS, plan["container"]["name"], "generations", str(deployed["current"]["id"]))
-    files = []
-    for item in wanted:
-        path = os.path.join(directory, item["name"])
-        found = read(path)
-        before = read(os.path.join(generation, item["name"]))["content"] if generation else None
-        entry = report.compare_file(item["content"], found["content"], before)
-        entry.update(path=path, mode=found["mode"], wanted_mode=item["mode"], mtime=found["mtime"])
-        files.append(entry)
-    return {"files": files, "files_error": error}
-
-
-def secrets_file(path):
-    """What may be told of the file of secrets, and its values, which may not."""
-    found = read(path)
-    content = found.pop("content")
-    values = {}
-    try:
-        for word in shlex.split(content or "", comments=True):
-            name, equals, value = word.partition("=")
-            if equals:
-                values[name] = value
-        names = sorted(values)
-    except ValueError:  # no shell lines; their names are told all the same
-        names = sorted(set(_NAME.findall(content or "")))
-    return dict(found, path=path, missing=content is None, names=names), values
-
-
-# -- engine ---------------------------------------------------------------------------------------------------------
-
-
-def engine_facts(plan, options):
-    """The container and the image of the plan, and whether the one is made as the plan wants it."""
-    spec = plan["container"]
-    facts = {
-        "engine_error": "",
-        "container": None,
-        "image": None,
-        "others": [],
-        "same_spec": None,
-        "parts": [],
-        "missing_mounts": [],
-    }
-    engine = Engine(options["engine"], options["timeout"])
-    try:
-        found = engine.inspect("container", spec["name"])
-        facts["image"] = engine.image(spec["image"])
-        facts["others"] = engine.ours(spec["name"])
+        found = context["engine"].inspect("container", spec["name"])
+        result["image"] = context["engine"].image(spec["image"])
+        if found is not None:
+            result["container"] = container_of(found, spec["name"])
     except EngineError as error:
-        facts["engine_error"] = str(error)
-        return facts
-    if found is None:
-        return facts
-    container = container_state(found, spec["name"])
-    labels = container.pop("labels")
-    container["image"] = found["Config"].get("Image") or ""
-    container["foreign"] = LABEL_SERVICE not in labels
-    container["restart_policy"] = ((found.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or ""
-    facts["container"] = container
-    mounts, facts["missing_mounts"] = mounts_here(spec)
-    # Where the image's name is gone, what the container was made of stands for it: that is told apart.
-    image_id = facts["image"]["id"] if facts["image"] else container["image_id"]
-    facts["same_spec"] = labels.get(LABEL_SPEC) == spec_digest(spec, mounts, image_id)
-    facts["parts"] = report.differing_parts(spec, mounts, image_id, found)
-    return facts
+        result["engine_error"] = str(error)
+    container = result["container"]
+    if container and container["running"]:
+        result["running"] = arguments.running(container["pid"], context.get("proc", "/proc"))
+    return dict(result, **files_of(directory, spec["name"]))
 
 
-# -- supervisor, tuning, service ------------------------------------------------------------------------------------
+def files_of(directory, name):
+    """The parts ``files`` and ``deployed`` of :func:`observed`.
 
-
-def supervisor(name, options):
-    """Whether somebody watches the service, and what was seen last."""
-    told = {
-        "wanted": options["supervised"],
-        "loaded": False,
-        "active": False,
-        "enabled": False,
-        "for": None,
-        "error": "",
-        "state": report.known_state(read_json(os.path.join(STATE, name, "state.json"))),
+    :param directory: the folder of the service's files.
+    :param name: the container.
+    """
+    return {
+        "files": {file: records.read(os.path.join(directory, file)) for file in FILES},
+        "deployed": deployed_files(directory, name),
     }
-    rc, output, unused = run(
-        [
-            "systemctl",
-            "show",
-            "--property=LoadState,ActiveState,UnitFileState,ActiveEnterTimestampMonotonic",
-            f"ascend-vllm@{name}.timer",
-        ],
-        options["timeout"],
-    )
-    if rc != 0:
-        told["error"] = "cannot be asked for: {0}".format(" ".join(output.split())[:200] or "systemctl gave no answer")
-        return told
-    values = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
-    told["loaded"] = values.get("LoadState") == "loaded"
-    told["active"] = values.get("ActiveState") == "active"
-    told["enabled"] = values.get("UnitFileState", "").startswith("enabled")
-    entered = values.get("ActiveEnterTimestampMonotonic", "")  # microseconds
-    if told["active"] and entered.isdigit():
-        told["for"] = round(time.monotonic() - int(entered) / 1e6, 1)
-    return told
 
 
-def tuning(settings):
-    """Whether the host's tuning is in place: ``{compliant, differs, error}``; None where there is none to be."""
-    if not settings:
-        return None
-    try:
-        outcome = host.tune(host.Host(), host.parse_settings(settings), dry_run=True, strict=False)
-    except (host.TuningError, OSError) as error:
-        return {"compliant": False, "differs": [], "error": str(error)}
-    lines = [line for line in host.report_lines(outcome) if ": differs" in line]
-    return {"compliant": outcome.compliant, "differs": lines, "error": ""}
+def container_of(found, name):
+    """A container's state with how it was made, from what the engine prints of it."""
+    state = container_state(found, name)
+    labels = state.pop("labels")
+    state["image"] = found["Config"].get("Image") or ""
+    state["foreign"] = LABEL_SERVICE not in labels
+    state["digest"] = labels.get(LABEL_SPEC)
+    state["restart_policy"] = restart_policy(found)
+    state["settings"] = found_settings(found)
+    return state
 
 
-def probe(plan, options, api_key):
-    """Does the service yield tokens? ``{state, verdicts}``; None on a node that serves no API."""
-    if plan["role"] == "secondary":
-        return None
-    service = plan["service"]
-    more = {"ca_file": service["ca_file"]} if service.get("ca_file") else {}
-    client = Client(service["url"], service["model"], options["request_timeout"], api_key, **more)
-    verdicts = [client.models()]
-    if verdicts[0]["verdict"] == "pass":
-        verdicts.append(client.chat())
-        verdicts[-1].pop("text", None)
-    return {"state": "ready" if verdicts[-1]["verdict"] == "pass" else "silent", "verdicts": verdicts}
+def deployed_files(directory, name):
+    """The contents with which the files of a service may have been deployed: ``{file: [content, ...]}``.
+
+    What process.json renders to, and what the current revision has: a run that was broken off wrote only some of them.
+    """
+    result = {"launch.sh": [], "service.env": []}
+    found = records.deployed_process(directory, name)
+    if found:
+        try:
+            for item in render.node_files(found["process"], found["interface"] or None):
+                result[item["name"]].append(item["content"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            pass  # of 0.1.0, which did not note the interface; or of a version with another plan
+    record = records.deployed_record(name)
+    if record:
+        folder = records.revision_folder(os.path.join(layout.RECORDS_DIR, name), str(record["current"]["id"]))
+        for file, contents in result.items():
+            content = records.read(os.path.join(folder, file))["content"]
+            if content is not None:
+                contents.append(content)
+    return result

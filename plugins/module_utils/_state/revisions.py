@@ -1,11 +1,11 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a node served with when it was proven last, and before: kept on the node, to go back to.
+"""The revisions of a service on its node: what was verified last, and before, to roll back to.
 
-A generation is a folder with the node's plan and copies of the service's files, and a name of our own for its image, so
-that it stays when the plan's name stands for another one. ``deployed.json`` says which one is current and which previous.
-All nodes of a replica that were proven together have generations of one group.
+A revision is a folder with the process plan and copies of the service's files, and a name of its own for the image, so
+that it stays when the plan's name is given to another one. ``deployed.json`` says which one is current and which previous.
+The members of a replica that were verified together have revisions of one group. Version 0.1.0 called them generations.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ import time
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import files as common_files
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import layout
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import LABEL_SPEC
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import desired, records
 
-RECORDS = "/var/lib/ascend-vllm"
+# Part of the names of images on nodes, as of 0.1.0.
 KEPT = "ascend-vllm-kept"
 # The files of a service, the first one always there, and their permissions.
 FILES = (("launch.sh", "0755"), ("service.env", "0600"), (common_files.SECRETS, "0600"))
@@ -32,8 +33,8 @@ PARTS = ("container", "service", "recipe")
 WORDS = ("current", "previous")
 
 
-class GenerationError(Exception):
-    """There is nothing to go back to, or it cannot be used; the text says what to do."""
+class RevisionError(Exception):
+    """There is no such revision, or it cannot be used; the text says what to do."""
 
 
 def short_digest(data):
@@ -42,12 +43,12 @@ def short_digest(data):
 
 
 def kept_image(name):
-    """The repository of the names that keep the images of a container's generations."""
+    """The repository of the names that keep the images of a container's revisions."""
     return "{0}/{1}".format(KEPT, re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"))
 
 
-class Generations:
-    """The generations of one container.
+class Revisions:
+    """The revisions of one container.
 
     :param engine: the node's :class:`Engine`.
     :param name: the container.
@@ -57,13 +58,36 @@ class Generations:
 
     def __init__(self, engine, name, check=False, root=""):
         self.engine, self.name, self.check = engine, name, check
-        self.folder = os.path.join(root + RECORDS, name)
+        self.folder = os.path.join(root + layout.RECORDS_DIR, name)
         self.root = root
         self.diff = []
 
-    def path(self, *names):
-        """A path among the generations."""
-        return os.path.join(self.folder, "generations", *names)
+    @property
+    def all(self):
+        """The folder of all revisions."""
+        return os.path.join(self.folder, records.FOLDERS[0])
+
+    def path(self, identity, *names):
+        """A path in the folder of a revision, also where 0.1.0 put it."""
+        return os.path.join(records.revision_folder(self.folder, identity), *names)
+
+    def take_over(self):
+        """Ensure that folders and files of revisions are named and closed as this version does: once, after 0.1.0."""
+        os.makedirs(self.all, 0o700, exist_ok=True)
+        for folder in (self.folder, self.all):
+            os.chmod(folder, 0o700)
+        before = os.path.join(self.folder, records.FOLDERS[1])
+        if not os.path.isdir(before):
+            return
+        for name in os.listdir(before):
+            file = os.path.join(before, name, records.NAMES[1])
+            if os.path.exists(file):
+                os.rename(file, os.path.join(before, name, records.NAMES[0]))
+            place = os.path.join(self.all, name)
+            if not os.path.exists(place):
+                os.rename(os.path.join(before, name), place)
+        common_files.sync(self.all)
+        shutil.rmtree(before, ignore_errors=True)
 
     def deployed(self):
         """What is recorded: ``{"current", "previous"}``, each None or what :func:`head` says of it."""
@@ -81,15 +105,22 @@ class Generations:
     # -- recording --------------------------------------------------------------------------------------------------
 
     def record(self, node, group, hosts, now=None):
-        """Keep what runs, which was just proven; return the generation's id and whether that is new."""
+        """Record what runs, which was just verified.
+
+        :param node: the process plan.
+        :param group: what all members of the replica have in common; see ``rollback.group_id``.
+        :param hosts: the members of the replica.
+        :return: ``(id, changed)``.
+        :raises RevisionError: there is nothing to record.
+        """
         container = self.engine.container(self.name)
         if container is None:
-            raise GenerationError(
+            raise RevisionError(
                 f"there is no container '{self.name}' to record; somebody removed it during this run. Deploy again."
             )
         files = self.live(layout.service_directory(node["container"]))
         if files[FILES[0][0]] is None:
-            raise GenerationError(
+            raise RevisionError(
                 "there is no {0}/{1} to record; deploy again.".format(
                     layout.service_directory(node["container"]), FILES[0][0]
                 )
@@ -99,8 +130,10 @@ class Generations:
         deployed = self.deployed()
         current = deployed["current"]
         if current and current["id"] == identity and self.is_whole(identity):
+            if not self.check:
+                self.take_over()
             return identity, False
-        generation = {
+        revision = {
             "id": identity,
             "group": group,
             "hosts": list(hosts),
@@ -111,14 +144,21 @@ class Generations:
             "spec": container["labels"].get(LABEL_SPEC, ""),
             "digests": digests,
             "node": node,
+            "interface": self.interface(node),
         }
         if not self.check:
-            self.save(generation, files)
-        self.point(head(generation), deployed)
+            self.take_over()
+            self.save(revision, files)
+        self.point(head(revision), deployed)
         return identity, True
 
-    def proven_group(self, node, hosts, image_id):
-        """The group of the current generation where that is what is on the node now, proven on these hosts; else None."""
+    def interface(self, node):
+        """The interface that the files of a process were rendered for; empty where it is not known."""
+        directory = self.root + layout.service_directory(node["container"])
+        return (records.deployed_process(directory, self.name) or {}).get("interface", "")
+
+    def verified_group(self, node, hosts, image_id):
+        """The group of the current revision where it is what is on the node now, verified on these hosts; else None."""
         current = self.deployed()["current"]
         if not current or sorted(current.get("hosts") or []) != sorted(hosts):
             return None
@@ -126,28 +166,27 @@ class Generations:
         same = current["id"] == identity_of(node, current["group"], image_id, digests)
         return current["group"] if same and self.is_whole(current["id"]) else None
 
-    def save(self, generation, files):
-        """Lay a generation down as a whole, its image's name first."""
-        self.engine.call(["tag", generation["image_id"], generation["kept_image"]])
-        os.makedirs(self.path(), 0o755, exist_ok=True)
-        temporary = tempfile.mkdtemp(prefix=".", dir=self.path())  # for its owner alone
+    def save(self, revision, files):
+        """Write a revision as a whole, the name of its image first."""
+        self.engine.call(["tag", revision["image_id"], revision["kept_image"]])
+        temporary = tempfile.mkdtemp(prefix=".", dir=self.all)  # for its owner alone
         try:
             for name, mode in FILES:
                 if files[name] is not None:
                     common_files.write(os.path.join(temporary, name), files[name], int(mode, 8))
-            text = json.dumps(generation, indent=1, sort_keys=True) + "\n"
-            common_files.write(os.path.join(temporary, "generation.json"), text, 0o600)
+            text = json.dumps(revision, indent=1, sort_keys=True) + "\n"
+            common_files.write(os.path.join(temporary, records.NAMES[0]), text, 0o600)
             common_files.sync(temporary)
-            place = self.path(generation["id"])
+            place = os.path.join(self.all, revision["id"])
             if os.path.isdir(place):  # a damaged one
                 shutil.rmtree(place)
             os.rename(temporary, place)
-            common_files.sync(self.path())
+            common_files.sync(self.all)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def point(self, current, deployed):
-        """Have *current* as the current generation; the one before becomes the previous one, and others go."""
+        """Make *current* the current revision and the one before the previous one; remove all others."""
         before = deployed["current"]
         same = before is None or before["id"] == current["id"]
         after = {"current": current, "previous": deployed["previous"] if same else before}
@@ -158,118 +197,136 @@ class Generations:
             return
         common_files.write(path, texts[1], 0o644)
         common_files.sync(self.folder)
-        self.prune({generation["id"] for generation in after.values() if generation})
+        self.prune({revision["id"] for revision in after.values() if revision})
 
     def prune(self, keep):
-        """Remove all generations but those to *keep*, also half-written ones, and the names of their images."""
-        for name in os.listdir(self.path()):
+        """Remove all revisions but those to *keep*, also half-written ones, and the names of their images."""
+        for name in os.listdir(self.all):
             if name not in keep:
-                shutil.rmtree(self.path(name), ignore_errors=True)
+                shutil.rmtree(os.path.join(self.all, name), ignore_errors=True)
         for image in kept_images(self.engine, self.name):
             if image.rpartition(":")[2] not in keep:
                 self.engine.call(["image", "rm", image], 300, check=False)  # fails for one that is in use: it stays
 
-    # -- going back -------------------------------------------------------------------------------------------------
+    # -- rolling back -----------------------------------------------------------------------------------------------
 
     def live(self, directory):
-        """The service's files as they are now."""
+        """The service's files as they are now: name to content, None for one that is missing."""
         return {name: common_files.read(os.path.join(self.root + directory, name))[0] for name, unused in FILES}
 
     def load(self, identity):
-        """A generation, with ``files``: their contents. Raises GenerationError for one that is damaged."""
-        text = common_files.read(self.path(identity, "generation.json"))[0]
+        """A revision, with ``files``: their contents.
+
+        :raises RevisionError: it is damaged or missing.
+        """
+        texts = [common_files.read(self.path(identity, name))[0] for name in records.NAMES]
+        text = texts[0] or texts[1]
         try:
-            generation = json.loads(text or "")
+            revision = json.loads(text or "")
             files = {name: common_files.read(self.path(identity, name))[0] for name, unused in FILES}
             found = digests_of(files)
-            good = generation["digests"] == found and generation["id"] == identity and files[FILES[0][0]] is not None
+            good = revision["digests"] == found and revision["id"] == identity and files[FILES[0][0]] is not None
             for key in ("group", "hosts", "proven_at", "image", "image_id", "kept_image", "spec", "node"):
-                good = good and key in generation
+                good = good and key in revision
         except (ValueError, KeyError, TypeError):
             good = False
         if not good:
-            raise GenerationError(
-                f"the generation {identity} in {self.path()} is damaged or missing; nothing can be taken back from it. Set the variables to "
-                "what ran then and deploy."
+            raise RevisionError(
+                f"the revision {identity} in {self.all} is damaged or missing; nothing can be restored from it. Set the "
+                "variables to what ran then and deploy."
             )
-        return dict(generation, files=files)
+        return dict(revision, files=files)
 
     def is_whole(self, identity):
-        """Can a generation be used?"""
+        """Can a revision be restored?"""
         try:
-            generation = self.load(identity)
-        except GenerationError:
+            revision = self.load(identity)
+        except RevisionError:
             return False
-        return self.engine.image(generation["kept_image"]) is not None
+        return self.engine.image(revision["kept_image"]) is not None
 
     def choose(self, which):
-        """The id of the generation that is ``current``, ``previous``, or has this id."""
+        """The id of the revision that is ``current``, ``previous``, or has this id.
+
+        :raises RevisionError: there is none.
+        """
         deployed = self.deployed()
         if which in WORDS:
             if deployed[which] is None:
-                raise GenerationError(
-                    "there is no {0} generation of {1} to go back to: {2}. Set the variables to what is wanted and "
+                raise RevisionError(
+                    "there is no {0} revision of {1} to roll back to: {2}. Set the variables to what is wanted and "
                     "deploy.".format(
                         which,
                         self.name,
-                        "nothing else was proven to answer before what runs now"
+                        "nothing was verified before what runs now"
                         if which == "previous" and deployed["current"]
-                        else "no deploy was proven to answer here",
+                        else "no deploy was verified here",
                     )
                 )
             return deployed[which]["id"]
-        if which not in [generation["id"] for generation in deployed.values() if generation]:
-            raise GenerationError(
-                "there is no generation {0} of {1}; there are: {2}.".format(
+        if which not in [revision["id"] for revision in deployed.values() if revision]:
+            raise RevisionError(
+                "there is no revision {0} of {1}; there are: {2}.".format(
                     which,
                     self.name,
-                    ", ".join(generation["id"] for generation in deployed.values() if generation) or "none",
+                    ", ".join(revision["id"] for revision in deployed.values() if revision) or "none",
                 )
             )
         return which
 
     def restore(self, which):
-        """Have the files of a generation in place; return ``{"generation", "node", "written", "mtime"}``."""
-        generation = self.load(self.choose(which))
-        node = copy.deepcopy(generation["node"])
-        node["container"]["image"] = self.image_of(generation)
-        directory = layout.service_directory(node["container"])
-        tls = node.get("tls") or {}
-        wanted = [{"name": name, "mode": mode, "content": generation["files"][name]} for name, mode in FILES]
+        """Put the files of a revision in place.
+
+        :return: ``{"revision", "process", "written", "mtime"}``: what :func:`head` says, the process plan with a name under
+            which the engine has its image, the names of the files that were written or removed, and when the newest of
+            them was, in seconds since the epoch.
+        :raises RevisionError: it cannot be restored.
+        """
+        revision = self.load(self.choose(which))
+        process = copy.deepcopy(revision["node"])
+        process["container"]["image"] = self.image_of(revision)
+        directory = self.root + layout.service_directory(process["container"])
+        wanted = [{"name": name, "mode": mode, "content": revision["files"][name]} for name, mode in FILES]
         try:
-            digests = common_files.watched([tls["certificate"]] if tls else [])
+            wanted.append({"name": common_files.WATCHED, "mode": "0644", "content": desired.watched(process)})
         except OSError as error:
-            raise GenerationError(
-                "cannot read {0}, which the generation {1} serves with: {2}.".format(
-                    error.filename, generation["id"], error.strerror
+            raise RevisionError(
+                "cannot read {0}, which the revision {1} serves with: {2}.".format(
+                    error.filename, revision["id"], error.strerror
                 )
             )
-        wanted.append({"name": common_files.WATCHED, "mode": "0644", "content": digests})
-        written, self.diff = common_files.put(self.root + directory, wanted, self.check)
+        written, self.diff = common_files.put(directory, wanted, self.check)
+        # What was deployed is now this; of 0.1.0, which did not note the interface, the revision itself tells.
+        common_files.put(directory, [desired.process_file(process, revision.get("interface"))], self.check)
         return {
-            "generation": head(generation),
-            "node": node,
+            "revision": head(revision),
+            "process": process,
             "written": written,
-            "mtime": common_files.newest(self.root + directory, [item["name"] for item in wanted]),
+            "mtime": common_files.newest(directory, [item["name"] for item in wanted]),
         }
 
-    def image_of(self, generation):
-        """The name under which the engine has the image of a generation."""
-        for name in (generation["image"], generation["kept_image"]):
+    def image_of(self, revision):
+        """The name under which the engine has the image of a revision.
+
+        :raises RevisionError: the image is not on the node any more.
+        """
+        for name in (revision["image"], revision["kept_image"]):
             image = self.engine.image(name)
-            if image is not None and image["id"] == generation["image_id"]:
+            if image is not None and image["id"] == revision["image_id"]:
                 return name
-        raise GenerationError(
-            "the image {0} ({1}) of the generation {2} is not on the node any more. Bring it back ('docker pull' or 'docker "
-            "load'), then try again.".format(generation["image"], generation["image_id"][:19], generation["id"])
+        raise RevisionError(
+            "the image {0} ({1}) of the revision {2} is not on the node any more. Bring it back ('docker pull' or 'docker "
+            "load'), then try again.".format(revision["image"], revision["image_id"][:19], revision["id"])
         )
 
     def accept(self, which, now=None):
-        """Note that a generation runs again and was proven; return its id and whether that is a change."""
+        """Note that a revision runs again and was verified; return ``(id, changed)``."""
         identity = self.choose(which)
         deployed = self.deployed()
         if deployed["current"] and deployed["current"]["id"] == identity:
             return identity, False
+        if not self.check:
+            self.take_over()
         current = dict(deployed["previous"], proven_at=int(time.time() if now is None else now))
         self.point(current, deployed)
         return identity, True
@@ -282,21 +339,21 @@ class Generations:
             told[word] = deployed[word]
             if deployed[word]:
                 try:
-                    generation = self.load(deployed[word]["id"])
-                    self.image_of(generation)
-                    told[word] = dict(head(generation), error="")
-                except GenerationError as error:
+                    revision = self.load(deployed[word]["id"])
+                    self.image_of(revision)
+                    told[word] = dict(head(revision), error="")
+                except RevisionError as error:
                     told[word] = dict(deployed[word], error=str(error))
         told["live"] = False
         if told["current"] and not told["current"]["error"]:
-            generation = self.load(told["current"]["id"])
+            revision = self.load(told["current"]["id"])
             container = self.engine.container(self.name)
-            files = self.live(layout.service_directory(generation["node"]["container"]))
+            files = self.live(layout.service_directory(revision["node"]["container"]))
             told["live"] = (
-                files == generation["files"]
+                files == revision["files"]
                 and container is not None
-                and container["image_id"] == generation["image_id"]
-                and container["labels"].get(LABEL_SPEC) == generation["spec"]
+                and container["image_id"] == revision["image_id"]
+                and container["labels"].get(LABEL_SPEC) == revision["spec"]
             )
         return told
 
@@ -307,95 +364,17 @@ def digests_of(files):
 
 
 def identity_of(node, group, image_id, digests):
-    """The id of a generation: all that makes it what it is."""
+    """The id of a revision: all that makes it what it is."""
     return short_digest([group, image_id, sorted(digests.items()), [node.get(part) for part in PARTS]])
 
 
-def head(generation):
-    """What ``deployed.json`` says of a generation."""
-    told = {key: generation[key] for key in ("id", "group", "hosts", "proven_at", "image", "image_id")}
-    told["recipe"] = {key: generation["node"]["recipe"][key] for key in ("name", "release", "checkpoint", "scenarios")}
+def head(revision):
+    """What ``deployed.json`` says of a revision."""
+    told = {key: revision[key] for key in ("id", "group", "hosts", "proven_at", "image", "image_id")}
+    told["recipe"] = {key: revision["node"]["recipe"][key] for key in ("name", "release", "checkpoint", "scenarios")}
     return told
 
 
 def kept_images(engine, name):
-    """The names that keep the images of a container's generations."""
+    """The names that keep the images of a container's revisions."""
     return engine.call(["images", "--format", "{{.Repository}}:{{.Tag}}", kept_image(name)])[1].split()
-
-
-# -- on the controller ----------------------------------------------------------------------------------------------
-
-
-def group_of(members):
-    """An id of what the nodes of a replica have together.
-
-    :param members: per node ``{"host", "node", "files", "image_id"}``: its plan, the digest of its files, its image.
-    """
-    return short_digest(
-        sorted(
-            [member["host"], member["files"], member["image_id"], [member["node"].get(part) for part in PARTS]]
-            for member in members
-        )
-    )
-
-
-def way_back(told, last=False):
-    """Which generation all nodes of a replica go back to.
-
-    The one before the current one. But where something else is on a node than what was proven last, because a run was
-    broken off or failed, it is what was proven last; with *last*, always.
-
-    :param told: host to what :meth:`Generations.look` says; empty for a node that could not be asked.
-    :return: ``{"errors", "ids", "generation", "why"}``; *ids* by host.
-    """
-    result = {"errors": [], "ids": {}, "generation": None, "why": ""}
-    mute = [host for host, seen in told.items() if not seen]
-    if mute:
-        return dict(result, errors=["{0} could not be asked what was proven before.".format(", ".join(mute))])
-    bare = [host for host, seen in told.items() if not seen["current"]]
-    if bare:
-        return dict(
-            result,
-            errors=["no deploy was proven to answer on {0}: there is nothing to go back to.".format(", ".join(bare))],
-        )
-    settled = (
-        not last
-        and all(seen["live"] for seen in told.values())
-        and len({seen["current"]["group"] for seen in told.values()}) == 1
-    )
-    places = {}
-    for host, seen in told.items():
-        for place, word in enumerate(WORDS):
-            if seen[word] and not (settled and word == "current"):
-                places.setdefault(seen[word]["group"], {})[host] = (place, seen[word])
-    common = [found for found in places.values() if len(found) == len(told)]
-    if not common:
-        listed = "; ".join(
-            "{0}: {1}".format(
-                host, " and ".join("group {0}".format(seen[word]["group"]) if seen[word] else "none" for word in WORDS)
-            )
-            for host, seen in told.items()
-        )
-        text = (
-            "nothing was proven before what runs now"
-            if settled and not places
-            else "the nodes keep no generation that all of them were proven with together (current and previous on "
-            + listed
-            + ")"
-        )
-        return dict(result, errors=[text + ". Set the variables to what is wanted and deploy."])
-    chosen = min(common, key=lambda found: sum(place for place, unused in found.values()))
-    heads = {host: generation for host, (unused, generation) in chosen.items()}
-    errors = ["{0}: {1}".format(host, one["error"]) for host, one in heads.items() if one.get("error")]
-    first = next(iter(heads.values()))
-    if sorted(first.get("hosts") or []) != sorted(told):
-        errors.append(
-            "that generation was proven on {0} together; the replica is {1} now. Set the variables to what is wanted and "
-            "deploy.".format(", ".join(first.get("hosts") or ["other nodes"]), ", ".join(told))
-        )
-    return {
-        "errors": errors,
-        "ids": {host: one["id"] for host, one in heads.items()},
-        "generation": first,
-        "why": "what ran before" if settled else "what was proven last, since something else is on the nodes",
-    }

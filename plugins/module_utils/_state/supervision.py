@@ -1,27 +1,27 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is laid on a node to have its service watched: units, settings, and the supervisor's code."""
+"""The files that supervise a service on its node: systemd units, settings, and the supervisor's code."""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
 import json
+import sys
 
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.layout import SERVICE_DIR
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import files, layout
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.run import run
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import supervise  # noqa: F401  # pylint: disable=unused-import  # shipped with this
 
 CODE_DIR = "/usr/local/lib/ascend-vllm"
 UNIT_DIR = "/etc/systemd/system"
 MODULE_UTILS = "ansible_collections.ascend_ops.vllm.plugins.module_utils"
-# What a timer runs; nothing is imported of it here, only shipped.
+# What a timer runs. Only its source is read here: a module that calls code() imports it, so that it is sent to the node.
 SUPERVISOR = MODULE_UTILS + "._service.supervise"
 
 _SERVICE = """\
 [Unit]
-Description=ascend_ops.vllm: one look at the service {name}
+Description=ascend_ops.vllm: check the service {name} once
 Documentation=file:/run/ascend-vllm/{name}/state.json
 
 [Service]
@@ -29,12 +29,12 @@ Type=oneshot
 Environment=PYTHONPATH={code} PYTHONDONTWRITEBYTECODE=1
 ExecStart={python} -m {module} {name}
 TimeoutStartSec={timeout}
-# Not a line for each look, only for what is found and done.
+# Not a line for each check, only for what is found and done.
 LogLevelMax=notice
 """
 _TIMER = """\
 [Unit]
-Description=ascend_ops.vllm: watch the service {name}
+Description=ascend_ops.vllm: supervise the service {name}
 
 [Timer]
 OnActiveSec=1
@@ -51,7 +51,10 @@ class SystemdError(Exception):
 
 
 def systemctl(*arguments):
-    """Run systemctl; raise SystemdError when it refuses."""
+    """Run systemctl.
+
+    :raises SystemdError: it refused, or is not there.
+    """
     rc, output, unused = run(["systemctl"] + list(arguments), 120)
     if rc != 0:
         raise SystemdError(
@@ -61,7 +64,7 @@ def systemctl(*arguments):
 
 
 def drop_slice():
-    """End the slice that systemd made for the instances of the unit; without one of them it would stay until a boot."""
+    """Stop the slice that systemd made for the instances of the unit; empty, it would stay until the next boot."""
     run(["systemctl", "stop", "system-ascend\\x2dvllm.slice"], 30)
 
 
@@ -74,10 +77,30 @@ def timer_is(name):
     return words[0] == "active", words[1] == "enabled"
 
 
-def hold(name):
-    """Stop timer and a look that is under way, so that the service can be changed; it stays off after a reboot, too."""
+def stop(name):
+    """Stop the timer and a check that is under way, so that the service can be changed; they stay off after a reboot.
+
+    :raises SystemdError: systemd refused, or is not there.
+    """
     systemctl("disable", "--now", f"ascend-vllm@{name}.timer")
     systemctl("stop", f"ascend-vllm@{name}.service")
+
+
+def desired(name, settings, python=sys.executable):
+    """The files that supervise a service, path to content; empty for a service that is not supervised.
+
+    :param name: the container.
+    :param settings: as of :func:`settings_for`; empty for no supervision.
+    """
+    if not settings:
+        return {}
+    return dict(code(), **settings_file(name, settings), **units(name, settings, python))
+
+
+def observed(name, paths):
+    """The supervision of a service on this node: ``{"active", "enabled", "files": path to content or None}``."""
+    active, enabled = timer_is(name)
+    return {"active": active, "enabled": enabled, "files": {path: files.read(path)[0] for path in paths}}
 
 
 def settings_for(processes, host, given):
@@ -103,13 +126,13 @@ def settings_for(processes, host, given):
 
 
 def settings_file(name, settings):
-    """Path and content of the settings."""
-    return {f"{SERVICE_DIR}/{name}/supervise.json": json.dumps(settings, indent=1, sort_keys=True) + "\n"}
+    """The file of the settings, path to content."""
+    return {f"{layout.SERVICE_DIR}/{name}/supervise.json": json.dumps(settings, indent=1, sort_keys=True) + "\n"}
 
 
 def units(name, settings, python):
-    """Paths and contents of timer and service."""
-    # One look: asking for the counters twice and for a token once, and at worst a restart of the container.
+    """The files of timer and service, path to content; *python* is the interpreter that runs the supervisor."""
+    # One check: asking for the counters twice and for a token once, and at worst a restart of the container.
     timeout = settings.get("probe_timeout", 0) + settings.get("stop_timeout", 0) + 300
     return {
         f"{UNIT_DIR}/ascend-vllm@{name}.service": _SERVICE.format(
@@ -120,7 +143,7 @@ def units(name, settings, python):
 
 
 def code():
-    """Paths and contents of the supervisor's code: its module and all that it imports of this collection.
+    """The files of the supervisor's code, path to content: its module and all that it imports of this collection.
 
     Found as Ansible finds what a module needs: by the imports in the source, from where this very module was loaded (a
     folder, or Ansible's archive). Packages come with their ``__init__``.

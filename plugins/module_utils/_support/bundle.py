@@ -465,7 +465,8 @@ def known_secrets(name, root="/", environment=()):
     values = []
     notes = []
     folder = os.path.join(root, CONFIG.lstrip("/"), name)
-    older = os.path.join(root, STATE.lstrip("/"), name, "generations", "*", "secrets.env")
+    # Of revisions, also where 0.1.0 put them.
+    older = os.path.join(root, STATE.lstrip("/"), name, "[rg]e*s", "*", "secrets.env")
     for path in [os.path.join(folder, "secrets.env")] + sorted(glob.glob(older)):
         try:
             with open(path, encoding="utf-8", errors="replace") as stream:

@@ -1,11 +1,11 @@
-"""One thing that a node did not tell, or told as something else, ends no check and turns no bad verdict into a pass."""
+"""One thing that a node did not report, or told as something else, ends no check and turns no bad verdict into a pass."""
 
 import copy
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import engine, host, versions, weights
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from healthy import own_facts, whole
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,9 +45,9 @@ def without(facts, path):
 @pytest.mark.parametrize("node", [MEMBERS[0], A3], ids=["a2", "a3"])
 def test_a_null_anywhere_ends_no_check(module, node):
     facts = own_facts(node)
-    ids = list(whole(module.judge(node, facts, POLICY), module))
+    ids = list(whole(module.evaluate(node, facts, POLICY), module))
     for path in paths(facts):
-        assert list(whole(module.judge(node, without(facts, path), POLICY), module)) == ids, path
+        assert list(whole(module.evaluate(node, without(facts, path), POLICY), module)) == ids, path
 
 
 JSON = st.recursive(
@@ -67,16 +67,16 @@ def test_a_value_of_another_kind_is_judged_or_left(data, value):
     inner[path[-1]] = value
     for module in MODULES:
         try:
-            checks = module.judge(A3, facts, POLICY)
+            checks = module.evaluate(A3, facts, POLICY)
         except CAUGHT:
             continue
         whole(checks, module)
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if hasattr(module, "judge_replica")])
+@pytest.mark.parametrize("module", [module for module in MODULES if hasattr(module, "evaluate_replica")])
 def test_a_null_anywhere_ends_no_comparison(module):
     facts = {node["host"]: own_facts(node) for node in MEMBERS}
     last = MEMBERS[-1]["host"]
     for path in paths(facts[last]):
-        told = module.judge_replica(MEMBERS, dict(facts, **{last: without(facts[last], path)}), POLICY)
+        told = module.evaluate_replica(MEMBERS, dict(facts, **{last: without(facts[last], path)}), POLICY)
         assert set(told) == set(facts)

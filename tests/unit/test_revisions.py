@@ -6,7 +6,6 @@ import json
 import os
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
@@ -18,6 +17,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.revisions i
     kept_image,
     way_back,
 )
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_engine_modules import IMAGE, IMAGE_ID, Docker, run_module
 from test_plan import a3
 
