@@ -1,6 +1,6 @@
 # make demo                deploy on a lab of two A2 nodes and ask the model a question
 # make demo HARDWARE=a3    the same on one A3 node
-# make test                lint, unit tests, molecule scenarios, failure cases, other versions of ansible-core
+# make test                lint, unit tests, sanity, molecule scenarios, failure cases, other versions of ansible-core
 # make scenario NAME=a2    one molecule scenario (KEEP_NODES=yes leaves its nodes for `make case`)
 # make case FILE=tests/integration/test_status.py K=...    one file, or one case, on the nodes of a running lab
 # make sanity              ansible-test sanity over what is published, oldest and newest ansible-core
@@ -25,7 +25,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 demo: tools
 	$(VENV)/bin/python lab/demo.py $(HARDWARE)
 
-test: lint unit tuning a3 a2 versions
+test: lint unit sanity tuning a3 a2 versions
 	$(LAB) down --all
 
 lint: dev-tools
@@ -85,7 +85,7 @@ case: dev-tools
 	@test -n "$(FILE)" || { echo "make case FILE=tests/integration/test_status.py [K=part_of_a_name]"; exit 2; }
 	pytest -q -x $(FILE) $(if $(K),-k "$(K)")
 
-# Not in `make lint`, which is to take seconds before a commit: it builds the collection and takes two minutes, four when new.
+# In `make test` and not in `make lint`, which runs before every push: it takes one to two minutes, and three the first time.
 sanity: dev-tools
 	python tools/sanity.py
 

@@ -9,8 +9,8 @@ the next step. This is the only place where that state is written:
 ``host``, ``process`` (the plan that is applied), ``restored`` (the revision that it comes from, or None), ``container``
 (its state, or None), ``changed`` (what was changed on the node, as words), ``files_at`` (when the newest file of the
 service was written, seconds since the epoch), ``digest`` (of these files), ``ready`` (whether the running service
-answered), ``restart`` (whether a restart was asked for), ``decision`` (``{"action", "reason"}``), ``verdicts`` and ``answer`` (of the verification), ``revision`` (the id
-that was recorded).
+answered), ``restart`` (whether a restart was asked for), ``decision`` (``{"action", "reason"}``), ``verdicts`` and
+``answer`` (of the verification), ``revision`` (the id that was recorded).
 """
 
 from __future__ import annotations
