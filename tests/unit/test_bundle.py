@@ -79,7 +79,13 @@ def collected(docker, node, **options):
 
 
 def test_no_secret_is_in_it(docker, node):
-    told = {"facts.json": {"command": "x --y " + CANARY, OPTION: [ENVIRONMENT, "older-c4nary-33", "newer-c4nary-44"], "num_tokens": 5}}
+    told = {
+        "facts.json": {
+            "command": "x --y " + CANARY,
+            OPTION: [ENVIRONMENT, "older-c4nary-33", "newer-c4nary-44"],
+            "num_tokens": 5,
+        }
+    }
     files, index, entries = collected(docker, node, data=told)
     everything = json.dumps([files, index])
     for secret in [*SPELLED, base64.b64encode(CANARY.encode()).decode()[:16], "older-c4nary-33", "newer-c4nary-44"]:
