@@ -307,6 +307,13 @@ def test_a_plan_without_the_values_of_secrets_does_not_compare_them():
     assert entry_of("service.env", wanted, "A_TOKEN=canary\nB=1\n")["items"], "a plan with its values compares them"
 
 
+def test_variables_of_a_record_are_compared_in_any_order():
+    """0.1.0 sorted them."""
+    assert entry_of("service.env", "A=1\nB=1\n", "B=1\nA=1\n", masked=True)["items"] == []
+    entry = entry_of("service.env", "B=2\nA=1\n", "B=1\nA=1\n", ["A=1\nB=1\n"])
+    assert [(drift.line(item), item["origin"]) for item in entry["items"]] == [("B: 1 -> 2", "variable")]
+
+
 def test_what_was_deployed_is_told_without_secrets():
     process = dict(PROCESS, env=dict(PROCESS["env"], MY_API_KEY="canary"))
     text = records.process_text(process, "eth0")
