@@ -45,9 +45,11 @@ def node(tmp_path):
     (config / "service.env").write_text("HCCL_BUFFSIZE=1024\n")
     (config / "secrets.env").write_text("VLLM_API_KEY='" + CANARY + "'\nPIN='abc'\n")
     (config / ("backup-" + OPTION)).write_text("x\n")
-    older = root / "var/lib/ascend-vllm" / NAME / "generations/1"
-    older.mkdir(parents=True)
-    (older / "secrets.env").write_text("OLD='older-c4nary-33'\n")
+    # Of revisions, where this version and where 0.1.0 has them.
+    for place, secret in (("revisions/2", "newer-c4nary-44"), ("generations/1", "older-c4nary-33")):
+        older = root / "var/lib/ascend-vllm" / NAME / place
+        older.mkdir(parents=True)
+        (older / "secrets.env").write_text(f"OLD='{secret}'\n")
     (root / "etc/os-release").write_text("ID=openEuler\n")
     (root / "proc/sys/vm").mkdir(parents=True)
     (root / "proc/sys/vm/swappiness").write_text("0\n")
@@ -77,16 +79,22 @@ def collected(docker, node, **options):
 
 
 def test_no_secret_is_in_it(docker, node):
-    told = {"facts.json": {"command": "x --y " + CANARY, OPTION: [ENVIRONMENT, "older-c4nary-33"], "num_tokens": 5}}
+    told = {
+        "facts.json": {
+            "command": "x --y " + CANARY,
+            OPTION: [ENVIRONMENT, "older-c4nary-33", "newer-c4nary-44"],
+            "num_tokens": 5,
+        }
+    }
     files, index, entries = collected(docker, node, data=told)
     everything = json.dumps([files, index])
-    for secret in [*SPELLED, base64.b64encode(CANARY.encode()).decode()[:16], "older-c4nary-33"]:
+    for secret in [*SPELLED, base64.b64encode(CANARY.encode()).decode()[:16], "older-c4nary-33", "newer-c4nary-44"]:
         assert secret not in everything, secret
     log = files["container/log.txt"]
     assert "num_tokens: 5\n" in log and "last line\n" in log and log.count(MARK) == len(SPELLED)
     assert files["service/config/secrets.env"] == "VLLM_API_KEY=[redacted]\nPIN=[redacted]\n"
     assert json.loads(files["container/inspect.json"])[0]["Config"]["Env"][0] == "VLLM_API_KEY=" + MARK
-    assert json.loads(files["facts.json"]) == {"command": "x --y " + MARK, MARK: [MARK, MARK], "num_tokens": 5}
+    assert json.loads(files["facts.json"]) == {"command": "x --y " + MARK, MARK: [MARK, MARK, MARK], "num_tokens": 5}
     assert "service/config/backup-" + MARK in files and "service/config/backup-" + MARK in entries
     assert index["redactions"] > 8
     assert any("shorter than 6" in note for note in index["notes"])
