@@ -105,12 +105,13 @@ class Revisions:
 
     # -- recording --------------------------------------------------------------------------------------------------
 
-    def record(self, node, group, hosts, now=None):
+    def record(self, node, group, hosts, now=None, ready_seconds=None):
         """Record what runs, which was just verified.
 
         :param node: the process plan.
         :param group: what all members of the replica have in common; see ``rollback.group_id``.
         :param hosts: the members of the replica.
+        :param ready_seconds: how long the start took until the first tokens; None where nothing was waited for.
         :return: ``(id, changed)``.
         :raises RevisionError: there is nothing to record.
         """
@@ -138,6 +139,7 @@ class Revisions:
             "id": identity,
             "group": group,
             "hosts": list(hosts),
+            "ready_seconds": ready_seconds,
             "proven_at": int(time.time() if now is None else now),
             "image": node["container"]["image"],
             "image_id": container["image_id"],
@@ -372,6 +374,8 @@ def identity_of(node, group, image_id, digests):
 def head(revision):
     """What ``deployed.json`` says of a revision."""
     found = {key: revision[key] for key in ("id", "group", "hosts", "proven_at", "image", "image_id")}
+    if revision.get("ready_seconds"):  # on the node that serves the API
+        found["ready_seconds"] = revision["ready_seconds"]
     found["recipe"] = {key: revision["node"]["recipe"][key] for key in ("name", "release", "checkpoint", "scenarios")}
     return found
 
