@@ -1,7 +1,7 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which benchmarks are run, and what they measured: as data, as text, and as pages."""
+"""Benchmarks: which to run, and their results as data, text and pages."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import json
 from pathlib import Path
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench import pages, report, scenario
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench import compare, judge, pages, scenario, text
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import recipe_of
 
 
 def benchmark_scenarios(settings, hardware, own=(), names=(), sweep=None):
-    """What to run against a replica of the recipe that its *settings* name: ``{"scenarios", "sweep", "errors"}``."""
+    """What to run against a replica of the recipe that *settings* name: ``{"scenarios", "sweep", "errors"}``."""
     deployment = recipe_of(settings["name"])["deployments"].get(hardware) or {}
     chosen = scenario.choose(deployment.get("benchmarks"), own, names)
     sweep, errors = ({}, []) if chosen["errors"] else scenario.choose_sweep(sweep, chosen["scenarios"])
@@ -22,7 +22,7 @@ def benchmark_scenarios(settings, hardware, own=(), names=(), sweep=None):
 
 
 def benchmark_service(node):
-    """What the module vllm_bench is to be told of a node's service."""
+    """The arguments of the module vllm_bench that depend on a node's service."""
     return {
         "url": node["service"]["url"],
         "model": node["service"]["model"],
@@ -32,32 +32,32 @@ def benchmark_service(node):
     }
 
 
-def benchmark_report(nodes, told, chosen, gate, status=None):
-    """The result of a replica, with the ``stem`` of its files and their contents in ``files``."""
+def benchmark_report(nodes, measured, chosen, gate, status=None):
+    """The result of a replica: ``{"ok", "text", "failed", "files"}``; *files* maps names to contents."""
     try:
-        gate = report.gate_of(gate)
+        gate = judge.gate_of(gate)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from error
     member = sorted(nodes, key=lambda node: node["role"] == "secondary")
-    told = dict(told)
-    if told.get("sweep"):
-        told["sweep"] = dict(told["sweep"], target=chosen["sweep"])
-    result = report.report(member, told, chosen["scenarios"], gate, status)
-    stem = report.stem(result)
+    measured = dict(measured)
+    if measured.get("sweep"):
+        measured["sweep"] = dict(measured["sweep"], target=chosen["sweep"])
+    result = judge.report(member, measured, chosen["scenarios"], gate, status)
+    stem = judge.stem(result)
     return {
         "ok": result["ok"],
-        "text": report.text(result),
+        "text": text.text(result),
         "failed": [run["scenario"]["name"] for run in result["runs"] if run["gate"]["verdict"] == "fail"],
         "files": {
             stem + ".json": json.dumps(result, indent=1, sort_keys=True) + "\n",
-            stem + ".md": report.markdown(result),
+            stem + ".md": text.markdown(result),
             stem + ".html": pages.page(result),
         },
     }
 
 
 def benchmark_compare(files):
-    """Results of benchmark.yml by the paths of their JSON, side by side."""
+    """Compare results of benchmark.yml, given by the paths of their JSON: ``{"errors", "text", "markdown"}``."""
     results = []
     for name in files:
         try:
@@ -65,7 +65,7 @@ def benchmark_compare(files):
         except (OSError, ValueError) as error:
             return {"errors": [f"{name}: cannot be read: {error}"], "text": "", "markdown": ""}
         results.append({"file": str(name), "result": result})
-    return report.compare(results)
+    return compare.compare(results)
 
 
 class FilterModule:

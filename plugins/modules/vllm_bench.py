@@ -118,8 +118,8 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench.run import 
     Bench,
     BenchError,
     command,
+    tokens_of,
 )
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench.scenario import tokens_of
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import (
     Engine,
     EngineError,

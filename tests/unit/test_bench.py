@@ -117,7 +117,7 @@ def test_own_scenarios_come_in_addition_or_instead():
         ({"sweep": {"scenario": "190k-1k", "ttft_ms": "soon"}}, "has ttft_ms 'soon'; wanted milliseconds."),
         (
             {"sweep": {"scenario": "190k-1k", "ttft_ms": 5, "first": 9, "last": 3}},
-            "has first 9 and last 3; wanted a rise.",
+            "has first 9 and last 3; wanted a rising range.",
         ),
         (
             {"sweep": {"scenario": "190k-1k", "ttft_ms": 5, "statistic": "p50"}},
@@ -199,7 +199,7 @@ def test_a_service_is_idle_when_two_looks_agree(monkeypatch):
     assert idle["generated"] == 5
     # between requests none runs, and yet it puts out tokens
     bench.Bench(None, "c", Service((0, 5), (1, 9), (0, 20), (0, 20)), SERVICE, 10).idle()
-    with pytest.raises(bench.BenchError, match="0 requests run or wait, and 7 tokens were put out within a second"):
+    with pytest.raises(bench.BenchError, match="0 requests run or wait, and 7 tokens were generated within a second"):
         bench.Bench(None, "c", Service(*[(0, 7 * number) for number in range(40)]), SERVICE, 10).idle()
     with pytest.raises(bench.BenchError, match="the service is busy: 3 requests run"):
         bench.Bench(None, "c", Service((3, 5)), SERVICE, 10).idle()
@@ -249,9 +249,9 @@ def test_a_result_is_read():
 
 
 def test_why_a_run_ended():
-    assert why("", 124) == "it did not end in time"
+    assert why("", 124) == "it did not finish in time"
     assert why("a\nvllm: error: unrecognized arguments: --x\nbye\n", 2) == "vllm: error: unrecognized arguments: --x"
-    assert why("", 1) == "it said nothing"
+    assert why("", 1) == "it printed nothing"
 
 
 # -- how it is judged -------------------------------------------------------------------------------------------------
@@ -313,7 +313,7 @@ def test_a_failed_gate_says_by_how_much_and_what_to_look_at():
     made, data = reported(throughput=10.0, counted={"preemptions": 4.0}, status=status)
     assert "10.00 output tokens/s are 50.0 % of the published 20.00; wanted 97.0 %" in made["text"]
     assert "look at: Status: a2-node2: the CPU governor is powersave" in made["text"]
-    assert "preempted 4 times for want of KV cache" in made["text"]
+    assert "preempted 4 times, as the KV cache was full" in made["text"]
     assert data["provenance"]["problems"] == ["a2-node2: the CPU governor is powersave"]
 
 
@@ -321,7 +321,7 @@ def test_work_that_was_not_done_fails_whatever_the_figures():
     made, data = reported(failed=2, throughput=99.0)
     assert data["runs"][0]["gate"]["verdict"] == "fail" and "6 of 8 requests were answered, 2 failed" in made["text"]
     made, data = reported(output=20, throughput=99.0)
-    assert "160 tokens were put out; wanted 256" in made["text"] and not made["ok"]
+    assert "160 tokens were generated; wanted 256" in made["text"] and not made["ok"]
     assert not reported(gate=0, failed=1)[0]["ok"] and reported(gate=0, throughput=1.0)[0]["ok"]
 
 
@@ -336,12 +336,12 @@ def test_figures_of_another_topology_are_not_judged():
 
 def test_without_a_figure_nothing_is_judged():
     made, data = reported(published=None, throughput=1.0)
-    assert data["runs"][0]["gate"]["verdict"] == "not judged" and "no figure to hold it against" in made["text"]
+    assert data["runs"][0]["gate"]["verdict"] == "not judged" and "no published figure to compare with" in made["text"]
 
 
-def test_other_requests_meanwhile_are_told():
+def test_other_requests_are_reported():
     assert "other requests" not in reported(counted={"requests": 10.0})[0]["text"]
-    assert "22 other requests were served meanwhile" in reported(counted={"requests": 30.0})[0]["text"]
+    assert "22 other requests were served at the same time" in reported(counted={"requests": 30.0})[0]["text"]
 
 
 @pytest.mark.parametrize("gate", ["much", -1, 97, True])
@@ -465,7 +465,7 @@ def put(*path, value):
         (put("provenance", "npus", value=["910B1"]), "npus 910B3 and 910B1"),
         (put("provenance", "model", value="M3"), "model MiniMax-M2.5 and M3"),
         (put("runs", 0, "scenario", "output_tokens", value=64), "output_tokens of tiny: 32 and 64"),
-        (put("runs", 0, "scenario", "concurrency", value=2), "concurrency of tiny: not told and 2"),
+        (put("runs", 0, "scenario", "concurrency", value=2), "concurrency of tiny: not set and 2"),
         (put("runs", 0, "scenario", "name", value="other"), "the scenario tiny is in the first alone"),
         (put("runs", 0, "figures", "failed", value=1), "the work of tiny was not done"),
         (put("schema_version", value=99), "is no result of benchmark.yml"),

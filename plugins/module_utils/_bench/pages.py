@@ -6,14 +6,10 @@
 from __future__ import annotations
 
 import math
+from html import escape
 
-try:
-    from html import escape
-except ImportError:  # Python 2, which no node needs; keeps sanity's import test quiet
-    escape = None
-
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench.report import (
-    GATED,
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench.judge import GATED
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench.text import (
     lengths,
     provenance_rows,
     rows,

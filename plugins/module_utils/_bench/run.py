@@ -1,9 +1,9 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run ``vllm bench serve`` beside a service, in its own container, and read what it measured. Judging is elsewhere.
+"""Run ``vllm bench serve`` in the container of a service and read what it measured. Runs on the node.
 
-A scenario is what ``scenario`` made of a recipe's benchmark. Times are milliseconds unless a name says otherwise.
+A scenario is what ``scenario.choose`` returns. Times are milliseconds unless a name says otherwise.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ import shutil
 import tempfile
 import time
 
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench.scenario import STATISTICS
-
-# The service's own environment (CANN, secrets), as its launch script makes it; the key goes from file to environment
-# and is in no argument. Then the words that follow, for no longer than is wanted, also when this program is gone.
+# The service's own environment (CANN, secrets), as its launch script sets it up; the key goes from file to environment and is
+# in no argument. Then the words that follow, under a time limit that holds when this program is gone, too.
 PROLOGUE = """\
 launch=$(sed '/^exec /,$d' /etc/ascend-vllm/launch.sh) || exit 2
 eval "$launch"
@@ -49,18 +47,26 @@ FIGURES = {
     "output_tokens": "total_output_tokens",
 }
 LATENCIES = ("ttft", "tpot", "itl")
+STATISTICS = ("mean", "median", "p90", "p99")
 _SAMPLE = re.compile(r"^(vllm:[a-z0-9_]+?)(?:_total)?(?:\{[^}]*\})? ([0-9.eE+-]+|NaN)$", re.M)
 
 
 class BenchError(Exception):
-    """A benchmark could not be run, or cannot be read; the text says what to do."""
+    """A benchmark cannot be run or read; the text says what to do."""
+
+
+def tokens_of(scenario):
+    """Tokens of one request of a scenario, input and output."""
+    return sum(scenario[key] or 0 for key in ("input_tokens", "prefix_tokens", "suffix_tokens", "output_tokens"))
 
 
 def command(scenario, service, seed, folder, prompts=None, concurrency=None):
     """The words of ``vllm bench serve`` for a scenario.
 
     :param service: ``{"url", "model", "tokenizer", "trust_remote_code"}``.
-    :param prompts: other than the scenario's; so *concurrency*.
+    :param seed: chooses the random prompts.
+    :param folder: in the container, for ``result.json``.
+    :param prompts, concurrency: instead of the scenario's.
     """
     words = ["vllm", "bench", "serve", "--backend", "vllm", "--endpoint", "/v1/completions"]
     words += ["--base-url", service["url"], "--model", service["model"], "--tokenizer", service["tokenizer"]]
@@ -95,7 +101,7 @@ def command(scenario, service, seed, folder, prompts=None, concurrency=None):
 
 
 def counters(text):
-    """The sums of what a service's ``/metrics`` tells; a name that it does not tell is None."""
+    """COUNTERS and GAUGES of a service, summed over its engines, from the text of ``/metrics``; None for one that is absent."""
     sums = {}
     for name, value in _SAMPLE.findall(text):
         sums[name] = sums.get(name, 0.0) + float(value)
@@ -103,7 +109,7 @@ def counters(text):
 
 
 def growth(before, after):
-    """What the counters grew by; None where one was not told, or the service was started anew in between."""
+    """What the counters grew by; None where one is absent, or shrank since the service was restarted."""
     return {
         key: after[key] - before[key]
         if before[key] is not None and after[key] is not None and after[key] >= before[key]
@@ -138,7 +144,7 @@ def read(result):
     good = [not error for error in result.get("errors") or ()]
     ttfts, itls, lengths = (result.get(name) or [] for name in ("ttfts", "itls", "output_lens"))
     good += [True] * (len(ttfts) - len(good))
-    told = {
+    values = {
         "ttft": [1000 * ttft for ttft, fine in zip(ttfts, good) if fine],
         # As vLLM has it: the time after the first token, over the tokens after it.
         "tpot": [
@@ -146,7 +152,7 @@ def read(result):
         ],
         "itl": [1000 * gap for gaps, fine in zip(itls, good) if fine for gap in gaps],
     }
-    return {"figures": figures, "quantiles": {name: quantiles(told[name]) for name in LATENCIES}}
+    return {"figures": figures, "quantiles": {name: quantiles(values[name]) for name in LATENCIES}}
 
 
 def _number(value):
@@ -154,25 +160,26 @@ def _number(value):
 
 
 def why(output, rc):
-    """Why a run ended without a result, from what it printed."""
+    """Why a run ended without a result, in one line, from its output and exit code."""
     if rc == 124:
-        return "it did not end in time"
+        return "it did not finish in time"
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if re.search(r"error|refused|invalid|no such|not found", line, re.I)]
-    return (errors or lines or ["it said nothing"])[-1][:300]
+    return (errors or lines or ["it printed nothing"])[-1][:300]
 
 
 # -- running ----------------------------------------------------------------------------------------------------------
 
 
 class Bench:
-    """The service of a container, to be measured.
+    """Measures the service of a container. A context: the files it puts into the container are removed at its end.
 
     :param engine: an ``Engine``.
     :param name: the container.
     :param client: a ``Client`` of the service.
     :param service: as :func:`command` wants it.
     :param timeout: seconds that one run may take.
+    :param ca: text of the certificates to verify the service with; empty for the system's.
     """
 
     def __init__(self, engine, name, client, service, timeout, ca=""):
@@ -195,30 +202,30 @@ class Bench:
         self.engine.call(["exec", self.name, "rm", "-rf", self.folder], check=False)
 
     def idle(self, patience=15):
-        """Wait until nobody asks the service; what other requests get would be missing from the figures.
+        """Wait until the service is idle, at most *patience* seconds, and return its counters. Raises BenchError.
 
-        Two looks must agree: between short requests none runs for a moment.
+        Tokens for other requests would be missing from the figures. Two looks must agree, since between short requests there is
+        a moment without one.
         """
         end = time.time() + patience
         last = None
         while True:
-            told = counters(self.client.text("/metrics", 10))
-            if told == last and not any(told[key] for key in GAUGES):
-                return told
+            seen = counters(self.client.text("/metrics", 10))
+            if seen == last and not any(seen[key] for key in GAUGES):
+                return seen
             if time.time() > end:
                 raise BenchError(
-                    "the service is busy: {0:.0f} requests run or wait, and {1:.0f} tokens were put out within a second. Others' "
-                    "requests would be measured with ours. Keep clients away, or wait for the benchmark that still goes "
-                    "on.".format(
-                        sum(told[key] or 0 for key in GAUGES),
-                        (told["generated"] or 0) - ((last or told)["generated"] or 0),
+                    "the service is busy: {0:.0f} requests run or wait, and {1:.0f} tokens were generated within a second. They "
+                    "would distort the figures. Keep clients away, or wait for the benchmark that still runs.".format(
+                        sum(seen[key] or 0 for key in GAUGES),
+                        (seen["generated"] or 0) - ((last or seen)["generated"] or 0),
                     )
                 )
-            last = told
+            last = seen
             time.sleep(1)
 
     def measure(self, scenario, seed, prompts=None, concurrency=None):
-        """One run; ``{"command", "seed", "started_at", "seconds", "figures", "quantiles", "counters"}``."""
+        """One run: ``{"command", "seed", "started_at", "seconds", "figures", "quantiles", "counters"}``. Raises BenchError."""
         words = command(scenario, self.service, seed, self.folder, prompts, concurrency)
         before = self.idle()
         started = time.time()
@@ -242,7 +249,7 @@ class Bench:
         )
 
     def _result(self):
-        """What the run wrote, or None. It may be larger than what a command may print."""
+        """The result that a run wrote, or None. It is copied, since it may exceed what is read of a command's output."""
         place = tempfile.mkdtemp(prefix="ascend-vllm-bench-")
         try:
             path = os.path.join(place, "result.json")
@@ -259,13 +266,13 @@ class Bench:
             shutil.rmtree(place, ignore_errors=True)
 
     def run(self, scenario, seed):
-        """Warm up with other prompts than are measured (so that none is found in the cache), then measure."""
+        """Warm up with prompts that differ from the measured ones, so that none is in the cache, then measure."""
         if scenario["warmup_prompts"]:
             self.measure(scenario, seed + 1, prompts=scenario["warmup_prompts"])
         return dict(self.measure(scenario, seed), scenario=scenario["name"])
 
     def sweep(self, scenario, seed, target):
-        """Runs at rising concurrency, then between the last that met the *target* and the first that did not."""
+        """Runs at rising concurrency, then between the last that met the *target* and the first that missed it: as :func:`search`."""
 
         def measure(concurrency):
             prompts = max(target["rounds"] * concurrency, target["rounds"])
@@ -278,7 +285,7 @@ class Bench:
 
 
 def missed(figures, target):
-    """What of a latency target a run missed, such as ``["p99_ttft_ms"]``; requests that failed miss it too."""
+    """What of a latency target a run missed, such as ``["p99_ttft_ms"]``; ``failed`` where requests failed."""
     result = []
     for name in ("ttft", "tpot"):
         limit = target.get(name + "_ms")
@@ -291,7 +298,12 @@ def missed(figures, target):
 
 
 def search(measure, first, last):
-    """Points by concurrency: doubled from *first* until one misses or *last* is done, then halved to within a tenth."""
+    """Find the highest concurrency whose run misses nothing: ``{"points", "best"}``, *best* 0 for none.
+
+    It is doubled from *first* until a run misses or *last* is reached, then bisected to within a tenth.
+
+    :param measure: a function of a concurrency that returns a run with its ``missed``.
+    """
     points = {}
 
     def good(level):

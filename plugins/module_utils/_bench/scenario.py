@@ -1,12 +1,17 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which benchmarks are run against a replica: those that the recipe has published figures of, and one's own."""
+"""Which benchmarks to run against a replica: those of the recipe, which have published figures, and the operator's own.
+
+Runs on the controller.
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
+
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench.run import STATISTICS
 
 # What makes two runs the same work.
 WORK = (
@@ -52,7 +57,7 @@ def _number(value):
 
 
 def as_number(value):
-    """A number that older Ansible passed as text is one again."""
+    """A number that older Ansible passed as text, as a number again; anything else as it is."""
     if isinstance(value, str):
         for kind in (int, float):
             try:
@@ -66,57 +71,69 @@ def scenario_errors(given):
     """What is wrong with a scenario, as a list of texts."""
     if not isinstance(given, dict):
         return [f"is {given!r}; wanted a mapping with name, dataset, lengths and prompts"]
+    return _key_errors(given) + _work_errors(given) + _published_errors(given)
+
+
+def _key_errors(given):
     errors = []
     for key in given:
         if key not in KEYS:
             near = difflib.get_close_matches(str(key), KEYS, 1)
-            errors.append(
-                "has '{0}', which is not known; {1}".format(
-                    key, f"did you mean '{near[0]}'?" if near else "wanted one of {0}.".format(", ".join(KEYS))
-                )
-            )
+            hint = f"did you mean '{near[0]}'?" if near else f"wanted one of {', '.join(KEYS)}."
+            errors.append(f"has '{key}', which is not known; {hint}")
     if not _NAME.match(str(given.get("name", ""))):
-        errors.append("has the name '{0}'; wanted letters, digits, '.', '_' and '-'.".format(given.get("name", "")))
+        errors.append(f"has the name '{given.get('name', '')}'; wanted letters, digits, '.', '_' and '-'.")
+    return errors
+
+
+def _work_errors(given):
+    """What is wrong with the work: data, lengths, numbers of requests."""
+    errors = []
     dataset = given.get("dataset", "random")
     if dataset not in LENGTHS:
-        errors.append("has the dataset '{0}'; wanted {1}.".format(dataset, " or ".join(sorted(LENGTHS))))
-    wanted = LENGTHS.get(dataset, ()) + ("output_tokens", "prompts")
-    for key in wanted:
+        errors.append(f"has the dataset '{dataset}'; wanted {' or '.join(sorted(LENGTHS))}.")
+    for key in (*LENGTHS.get(dataset, ()), "output_tokens", "prompts"):
         if not _whole(given.get(key)):
             errors.append(f"has {key} {given.get(key)!r}; wanted a whole number from 1 on.")
     for key in ("prefixes", "concurrency"):
         if given.get(key) is not None and not _whole(given[key]):
             errors.append(f"has {key} {given[key]!r}; wanted a whole number from 1 on, or null.")
     if given.get("warmup_prompts") is not None and not _whole(given["warmup_prompts"], 0):
-        errors.append("has warmup_prompts {0!r}; wanted a whole number, 0 for none.".format(given["warmup_prompts"]))
+        errors.append(f"has warmup_prompts {given['warmup_prompts']!r}; wanted a whole number, 0 for none.")
     if given.get("request_rate") is not None and not _number(given["request_rate"]):
-        errors.append("has request_rate {0!r}; wanted requests per second, or null.".format(given["request_rate"]))
+        errors.append(f"has request_rate {given['request_rate']!r}; wanted requests per second, or null.")
     for lengths in (LENGTHS[name] for name in LENGTHS if name != dataset):
-        errors.extend(f"has {key}, which the dataset {dataset} does not take." for key in lengths if given.get(key))
-    published = given.get("published") or {}
-    if not isinstance(published, dict):
-        errors.append(f"has published {published!r}; wanted figures by name.")
-    else:
-        for key, value in published.items():
-            if key not in PUBLISHED or not _number(value):
-                errors.append(
-                    "has the published figure {0} {1!r}; wanted a positive number for one of {2}.".format(
-                        key, value, ", ".join(sorted(PUBLISHED))
-                    )
-                )
-    for key, value in (given.get("topology") or {}).items():
-        if key not in TOPOLOGY or not _whole(value):
-            errors.append(
-                "has topology {0} {1!r}; wanted a whole number for one of {2}.".format(key, value, ", ".join(TOPOLOGY))
-            )
+        errors += [f"has {key}, which the dataset {dataset} does not take." for key in lengths if given.get(key)]
     extra = given.get("extra_args") or []
     if not isinstance(extra, list) or not all(isinstance(word, (str, int, float)) for word in extra):
         errors.append(f"has extra_args {extra!r}; wanted a list of words.")
     return errors
 
 
+def _published_errors(given):
+    """What is wrong with the published figures and with the topology that they were measured on."""
+    errors = []
+    published = given.get("published") or {}
+    if not isinstance(published, dict):
+        errors.append(f"has published {published!r}; wanted figures by name.")
+        published = {}
+    for key, value in published.items():
+        if key not in PUBLISHED or not _number(value):
+            known = ", ".join(sorted(PUBLISHED))
+            errors.append(f"has the published figure {key} {value!r}; wanted a positive number for one of {known}.")
+    for key, value in (given.get("topology") or {}).items():
+        if key not in TOPOLOGY or not _whole(value):
+            errors.append(f"has topology {key} {value!r}; wanted a whole number for one of {', '.join(TOPOLOGY)}.")
+    return errors
+
+
 def normal(given, origin):
-    """A scenario with all its keys. The warm-up has as many prompts as run at once, so that it reaches the same batches."""
+    """A scenario with all its keys.
+
+    Its warm-up has as many prompts as run at once, so that it reaches the same batches.
+
+    :param origin: ``recipe`` or ``own``.
+    """
     given = dict(given)
     prompts, concurrency = given["prompts"], given.get("concurrency")
     at_once = min(prompts, concurrency or prompts)
@@ -135,18 +152,12 @@ def normal(given, origin):
     return result
 
 
-def tokens_of(scenario):
-    """Tokens of one request, input and output."""
-    return sum(scenario[key] or 0 for key in ("input_tokens", "prefix_tokens", "suffix_tokens", "output_tokens"))
-
-
 def choose(published, own, names):
-    """The scenarios to run.
+    """The scenarios to run: ``{"scenarios": [...], "errors": [str]}``.
 
-    :param published: the recipe's, of the hardware; *own*: the operator's. One's own of the same name comes instead.
-    :param names: which of them; empty for all.
-    :return: ``{"scenarios": [...], "errors": [str]}``; ``named`` of a scenario says that it was asked for by name, so that
-        it is an error when the service cannot take it.
+    :param published: the recipe's, for the hardware.
+    :param own: the operator's; they replace those of the recipe that have the same name.
+    :param names: which of them; empty for all. Such a scenario has ``named``: it is an error when the service cannot take it.
     """
     errors = []
     known = {}
@@ -163,15 +174,11 @@ def choose(published, own, names):
     for name in names or ():
         if name not in known and not errors:
             near = difflib.get_close_matches(str(name), list(known), 1)
-            errors.append(
-                "vllm_benchmark_scenarios names '{0}'; there is {1}.{2}".format(
-                    name,
-                    ", ".join(known) or "none (set vllm_benchmark_own)",
-                    f" Did you mean '{near[0]}'?" if near else "",
-                )
-            )
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            there = ", ".join(known) or "none (set vllm_benchmark_own)"
+            errors.append(f"vllm_benchmark_scenarios names '{name}'; there is {there}.{hint}")
     if not known and not errors:
-        errors.append("the recipe has no benchmarks for this hardware; give one with vllm_benchmark_own.")
+        errors.append("the recipe has no benchmarks for this hardware; define one with vllm_benchmark_own.")
     if errors:
         return {"scenarios": [], "errors": errors}
     return {"scenarios": [dict(known[name], named=bool(names)) for name in (names or known)], "errors": []}
@@ -190,18 +197,15 @@ def _with_numbers(entry):
 
 
 SWEEP = {"scenario": "", "ttft_ms": 0, "tpot_ms": 0, "statistic": "p99", "first": 1, "last": 256, "rounds": 4}
-STATISTICS = ("mean", "median", "p90", "p99")
 
 
 def choose_sweep(given, scenarios):
-    """``(the sweep with all its keys or an empty dictionary, what is wrong with it)``."""
+    """``(sweep, errors)``: the sweep with all its keys, an empty dictionary for none, and what is wrong with it as texts."""
     if not given:
         return {}, []
     where = "vllm_benchmark_sweep has "
     errors = [
-        where + "'{0}', which is not known; wanted {1}.".format(key, ", ".join(sorted(SWEEP)))
-        for key in given
-        if key not in SWEEP
+        f"{where}'{key}', which is not known; wanted {', '.join(sorted(SWEEP))}." for key in given if key not in SWEEP
     ]
     sweep = dict(
         SWEEP,
@@ -209,28 +213,26 @@ def choose_sweep(given, scenarios):
     )
     names = [scenario["name"] for scenario in scenarios]
     if sweep["scenario"] not in names:
-        errors.append(
-            where + "the scenario '{0}'; wanted one that is run: {1}.".format(sweep["scenario"], ", ".join(names))
-        )
+        errors.append(f"{where}the scenario '{sweep['scenario']}'; wanted one that is run: {', '.join(names)}.")
     for key in ("ttft_ms", "tpot_ms"):
         if sweep[key] and not _number(sweep[key]):
             errors.append(where + f"{key} {sweep[key]!r}; wanted milliseconds.")
     if not sweep["ttft_ms"] and not sweep["tpot_ms"]:
-        errors.append(where + "neither ttft_ms nor tpot_ms; wanted the latency that is to be met.")
+        errors.append(where + "neither ttft_ms nor tpot_ms; wanted the latency to meet.")
     if sweep["statistic"] not in STATISTICS:
-        errors.append(where + "the statistic '{0}'; wanted {1}.".format(sweep["statistic"], " or ".join(STATISTICS)))
+        errors.append(f"{where}the statistic '{sweep['statistic']}'; wanted {' or '.join(STATISTICS)}.")
     whole = True
     for key in ("first", "last", "rounds"):
         if not _whole(sweep[key]):
             whole = False
             errors.append(where + f"{key} {sweep[key]!r}; wanted a whole number from 1 on.")
     if whole and sweep["first"] > sweep["last"]:
-        errors.append(where + "first {first} and last {last}; wanted a rise.".format(**sweep))
+        errors.append(f"{where}first {sweep['first']} and last {sweep['last']}; wanted a rising range.")
     return sweep, errors
 
 
 def option(argv, name, default=None):
-    """The value of an option in the words of a command, however its name is spelled."""
+    """The value of an option in the words of a command, spelled with ``-`` or ``_``, with ``=`` or as two words."""
     for word, following in zip(argv, argv[1:] + [None]):
         if word.startswith("--"):
             label, equals, value = word[2:].partition("=")
@@ -240,12 +242,12 @@ def option(argv, name, default=None):
 
 
 def topology_of(argv):
-    """``{option: number}`` of what splits the model, all of TOPOLOGY."""
+    """``{option: number}`` of what splits the model: all of TOPOLOGY."""
     return {name: int(option(argv, name, 1)) for name in TOPOLOGY}
 
 
 def other_topology(scenario, actual):
-    """How the topology of published figures differs from the actual one: texts; empty where it is the same or not told."""
+    """How the topology of published figures differs from the actual one, as texts; empty where it is the same or unknown."""
     return [
         f"{name} {actual[name]} (published with {wanted})"
         for name, wanted in sorted(dict(dict.fromkeys(TOPOLOGY, 1), **scenario["topology"]).items())
