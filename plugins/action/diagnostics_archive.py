@@ -17,7 +17,7 @@ from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as ansible_core
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.redact import Redactor
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._support import archive
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._support import archive, text
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._preflight import evaluate
 
 
@@ -77,5 +77,5 @@ class ActionModule(ActionBase):
                 f"The archive cannot be written to {folder} on this machine: {error}. Choose another folder with "
                 "-e vllm_diagnostics_dir=FOLDER."
             )
-        result.update(changed=False, path=path, summary=archive.summary(index, path))
+        result.update(changed=False, path=path, summary=text.summary(index, path))
         return result

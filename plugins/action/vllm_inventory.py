@@ -29,7 +29,7 @@ class ActionModule(ActionBase):
             }
         )
         errors = inventory.layout_errors(given["groups"], given["hardware"])
-        errors += inventory.tag_errors(given["run_tags"] + given["skip_tags"], given["tags"])
+        errors += inventory.tag_errors(given["run_tags"], given["skip_tags"], given["tags"])
         if errors:
             raise AnsibleActionFail("\n".join(errors))
         return dict(result, changed=False)

@@ -13,6 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as ansible_core
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import report
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._preflight import evaluate, saved_facts, slow_connections
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._query import answer
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._screen import show
 
 
@@ -38,6 +39,7 @@ class ActionModule(ActionBase):
                 "report": {"type": "str", "default": ""},
                 "save_facts": {"type": "str", "default": ""},
                 "facts_dir": {"type": "str", "default": ""},
+                "query": {"type": "str", "default": ""},
             }
         )
         hosts = [process["host"] for process in given["processes"]]
@@ -50,7 +52,8 @@ class ActionModule(ActionBase):
             for host in hosts:
                 self._write(folder / f"{host}.json", json.dumps(facts[host], indent=4, sort_keys=True) + "\n")
         reports = evaluate(given["processes"], facts, given["min_driver"], ansible_core)
-        show(result, report.text(reports, given["show_passed"]))
+        shown = answer("npu_preflight_query", given["query"], reports) if given["query"] else None
+        show(result, shown or report.text(reports, given["show_passed"]))
         slow = "" if given["facts_dir"] else slow_connections(given["connections"], given["pipelining"])
         if slow:
             show(result, slow)

@@ -11,6 +11,7 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import report, text
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._query import answer
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._screen import show
 
 
@@ -29,6 +30,7 @@ class ActionModule(ActionBase):
                 "status": {"type": "dict", "required": True},
                 "file": {"type": "str", "default": ""},
                 "strict": {"type": "bool", "default": False},
+                "query": {"type": "str", "default": ""},
             }
         )
         found = {host: told.get("status") or {"error": told.get("error")} for host, told in given["status"].items()}
@@ -40,7 +42,7 @@ class ActionModule(ActionBase):
                 )
             except OSError as error:
                 raise AnsibleActionFail(f"cannot write {given['file']} on this machine: {error.strerror}.") from error
-        show(result, text.text(made))
+        show(result, answer("vllm_status_query", given["query"], made) if given["query"] else text.text(made))
         if given["strict"] and not made["ok"]:
             result.update(failed=True, msg=f"{made['summary']} (vllm_status_strict).")
         return dict(result, changed=False, report=made)

@@ -96,7 +96,8 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.redact import SHORTEST
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._support.bundle import collect, seconds_of
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._support.bundle import collect
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._support.logs import seconds_of
 
 CHUNK = 1 << 20
 
@@ -138,8 +139,7 @@ def main():
         given["chips"] = chips_of_node()
     if any(len(value) < SHORTEST for value in given["secrets"]):
         module.fail_json(
-            msg=f"A value in 'secrets' has fewer than {SHORTEST} signs: it would be taken out of innocent words, too. Leave it "
-            "out."
+            msg=f"A value in 'secrets' has fewer than {SHORTEST} characters: innocent words would be redacted too. Remove it."
         )
     if given["lines"] < 1 or limit < 1 or given["timeout"] <= 0:
         module.fail_json(msg="'lines', 'max_bytes' and 'timeout' must be more than 0.")

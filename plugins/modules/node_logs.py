@@ -79,7 +79,7 @@ notes:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._support.bundle import read_logs, seconds_of
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._support.logs import read_logs, seconds_of
 
 
 def main():

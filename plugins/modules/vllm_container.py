@@ -47,9 +47,14 @@ attributes:
 """
 
 EXAMPLES = r"""
+- name: Read the process plan that was deployed
+  ansible.builtin.slurp:
+    src: /etc/ascend-vllm/minimax2_5/process.json
+  register: deployed
+
 - name: Ensure the container of the plan that was deployed there exists
   ascend_ops.vllm.vllm_container:
-    spec: "{{ (lookup('ansible.builtin.file', '/tmp/process.json') | from_json).process.container }}"
+    spec: "{{ (deployed.content | b64decode | from_json).process.container }}"
 """
 
 RETURN = r"""

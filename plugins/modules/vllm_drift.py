@@ -64,9 +64,14 @@ author:
 """
 
 EXAMPLES = r"""
+- name: Read the process plan that was deployed
+  ansible.builtin.slurp:
+    src: /etc/ascend-vllm/minimax2_5/process.json
+  register: deployed
+
 - name: Compare the node with the plan that was deployed there
   ascend_ops.vllm.vllm_drift:
-    process: "{{ (lookup('ansible.builtin.file', '/tmp/process.json') | from_json).process }}"
+    process: "{{ (deployed.content | b64decode | from_json).process }}"
     interface: eth0
     members: [a2-node1, a2-node2]
   register: compared

@@ -42,9 +42,14 @@ attributes:
 """
 
 EXAMPLES = r"""
+- name: Read the process plan that was deployed
+  ansible.builtin.slurp:
+    src: /etc/ascend-vllm/minimax2_5/process.json
+  register: deployed
+
 - name: Write the files of the plan that was deployed there, as they were
   ascend_ops.vllm.vllm_files:
-    process: "{{ (lookup('ansible.builtin.file', '/tmp/process.json') | from_json).process }}"
+    process: "{{ (deployed.content | b64decode | from_json).process }}"
     interface: eth0
 """
 

@@ -60,6 +60,10 @@ options:
     description: A folder with saved facts to evaluate instead of O(facts).
     type: str
     default: ""
+  query:
+    description: "What is shown instead of the verdicts: what a JMESPath expression selects of RV(reports)."
+    type: str
+    default: ""
 author:
   - ascend_ops.vllm contributors (@ascend-ops)
 attributes:

@@ -47,6 +47,10 @@ options:
     type: list
     elements: str
     default: []
+  ready_seconds:
+    description: Seconds that the start took until the first tokens; 0 where nothing was waited for.
+    type: float
+    default: 0.0
 author:
   - ascend_ops.vllm contributors (@ascend-ops)
 attributes:
@@ -119,6 +123,7 @@ def main():
             name=dict(type="str", required=True),
             state=dict(type="str", default="recorded", choices=["recorded", "restored", "gathered"]),
             revision=dict(type="str", default=""),
+            ready_seconds=dict(type="float", default=0.0),
             process=dict(type="dict", default={}),
             group=dict(type="str", default=""),
             members=dict(type="list", elements="str", default=[]),
@@ -142,7 +147,9 @@ def main():
         elif params["revision"]:
             result["id"], result["changed"] = revisions.accept(params["revision"])
         else:
-            result["id"], result["changed"] = revisions.record(params["process"], params["group"], params["members"])
+            result["id"], result["changed"] = revisions.record(
+                params["process"], params["group"], params["members"], ready_seconds=params["ready_seconds"] or None
+            )
     except (EngineError, RevisionError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:

@@ -54,9 +54,14 @@ seealso:
 """
 
 EXAMPLES = r"""
+- name: Read the process plan that was deployed
+  ansible.builtin.slurp:
+    src: /etc/ascend-vllm/minimax2_5/process.json
+  register: deployed
+
 - name: Read the status of the service that was deployed there
   ascend_ops.vllm.vllm_status:
-    plan: "{{ (lookup('ansible.builtin.file', '/tmp/process.json') | from_json).process }}"
+    plan: "{{ (deployed.content | b64decode | from_json).process }}"
   register: service
 """
 

@@ -30,6 +30,10 @@ options:
     description: Fail where a replica does not serve, or anything differs from its plan.
     type: bool
     default: false
+  query:
+    description: "What is shown instead of the report: what a JMESPath expression selects of it."
+    type: str
+    default: ""
 author:
   - ascend_ops.vllm contributors (@ascend-ops)
 attributes:

@@ -45,9 +45,14 @@ attributes:
 """
 
 EXAMPLES = r"""
+- name: Read the process plan that was deployed
+  ansible.builtin.slurp:
+    src: /etc/ascend-vllm/minimax2_5/process.json
+  register: deployed
+
 - name: Uninstall the service that was deployed there, with its image
   ascend_ops.vllm.vllm_teardown:
-    plan: "{{ (lookup('ansible.builtin.file', '/tmp/process.json') | from_json).process }}"
+    plan: "{{ (deployed.content | b64decode | from_json).process }}"
     keep: []
 """
 
@@ -93,7 +98,7 @@ def main():
     params = module.params
     teardown = Teardown(Engine(params["engine"]), params["plan"], params["keep"], module.check_mode)
     try:
-        told = teardown.run(params["stop_timeout"])
+        result = teardown.run(params["stop_timeout"])
     except EngineError as error:
         done = "Removed so far: {0}.".format(", ".join(teardown.removed)) if teardown.removed else ""
         module.fail_json(msg=" ".join([str(error), done]).strip(), removed=teardown.removed)
@@ -102,7 +107,7 @@ def main():
             msg=f"cannot remove {error.filename}: {error.strerror}. Run with become, and repair the file system.",
             removed=teardown.removed,
         )
-    module.exit_json(changed=bool(told["removed"]), **told)
+    module.exit_json(changed=bool(result["removed"]), **result)
 
 
 if __name__ == "__main__":

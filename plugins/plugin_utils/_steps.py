@@ -285,6 +285,7 @@ class RecordRevision(Step):
             process=self.process,
             group="" if restored else self.group(),
             members=self.members["hosts"],
+            ready_seconds=self.state.get("waited") or 0.0,
             engine=self.settings["engine"],
         )
         self.state["revision"] = told["id"]

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.ascend_ops.vllm.plugins.action.node_bundle import aligned
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.redact import MARK
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.run import last_lines, run_tail
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._support import bundle
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._support import bundle, container, logs, parts, sources
 from ansible_collections.ascend_ops.vllm.plugins.modules.node_bundle import chunks
 from test_engine_modules import Docker, run_module
 
@@ -45,9 +45,11 @@ def node(tmp_path):
     (config / "service.env").write_text("HCCL_BUFFSIZE=1024\n")
     (config / "secrets.env").write_text("VLLM_API_KEY='" + CANARY + "'\nPIN='abc'\n")
     (config / ("backup-" + OPTION)).write_text("x\n")
-    older = root / "var/lib/ascend-vllm" / NAME / "generations/1"
-    older.mkdir(parents=True)
-    (older / "secrets.env").write_text("OLD='older-c4nary-33'\n")
+    # Of revisions, where this version and where 0.1.0 has them.
+    for place, secret in (("revisions/2", "newer-c4nary-44"), ("generations/1", "older-c4nary-33")):
+        older = root / "var/lib/ascend-vllm" / NAME / place
+        older.mkdir(parents=True)
+        (older / "secrets.env").write_text(f"OLD='{secret}'\n")
     (root / "etc/os-release").write_text("ID=openEuler\n")
     (root / "proc/sys/vm").mkdir(parents=True)
     (root / "proc/sys/vm/swappiness").write_text("0\n")
@@ -77,16 +79,22 @@ def collected(docker, node, **options):
 
 
 def test_no_secret_is_in_it(docker, node):
-    told = {"facts.json": {"command": "x --y " + CANARY, OPTION: [ENVIRONMENT, "older-c4nary-33"], "num_tokens": 5}}
+    told = {
+        "facts.json": {
+            "command": "x --y " + CANARY,
+            OPTION: [ENVIRONMENT, "older-c4nary-33", "newer-c4nary-44"],
+            "num_tokens": 5,
+        }
+    }
     files, index, entries = collected(docker, node, data=told)
     everything = json.dumps([files, index])
-    for secret in [*SPELLED, base64.b64encode(CANARY.encode()).decode()[:16], "older-c4nary-33"]:
+    for secret in [*SPELLED, base64.b64encode(CANARY.encode()).decode()[:16], "older-c4nary-33", "newer-c4nary-44"]:
         assert secret not in everything, secret
     log = files["container/log.txt"]
     assert "num_tokens: 5\n" in log and "last line\n" in log and log.count(MARK) == len(SPELLED)
     assert files["service/config/secrets.env"] == "VLLM_API_KEY=[redacted]\nPIN=[redacted]\n"
     assert json.loads(files["container/inspect.json"])[0]["Config"]["Env"][0] == "VLLM_API_KEY=" + MARK
-    assert json.loads(files["facts.json"]) == {"command": "x --y " + MARK, MARK: [MARK, MARK], "num_tokens": 5}
+    assert json.loads(files["facts.json"]) == {"command": "x --y " + MARK, MARK: [MARK, MARK, MARK], "num_tokens": 5}
     assert "service/config/backup-" + MARK in files and "service/config/backup-" + MARK in entries
     assert index["redactions"] > 8
     assert any("shorter than 6" in note for note in index["notes"])
@@ -127,9 +135,9 @@ def test_what_hangs_costs_its_time_once(docker, node, tmp_path):
     _files, _index, entries = collected(docker, node, npu_smi=smi, timeout=1)
     assert time.monotonic() - started < 15
     assert entries["engine/version.txt"]["problems"] == ["docker version: no answer in 1 s"]
-    assert entries["engine/disk.txt"]["missing"] == "not asked: docker version: no answer in 1 s"
+    assert entries["engine/disk.txt"]["missing"] == "skipped: docker version: no answer in 1 s"
     assert "missing" not in entries["container/log.txt"]
-    assert entries["npu/lists.txt"]["missing"] == "not asked: npu-smi info: no answer in 1 s"
+    assert entries["npu/lists.txt"]["missing"] == "skipped: npu-smi info: no answer in 1 s"
 
 
 def test_a_chip_that_hangs_is_asked_no_more(docker, node, tmp_path):
@@ -137,8 +145,8 @@ def test_a_chip_that_hangs_is_asked_no_more(docker, node, tmp_path):
     files, _index, entries = collected(docker, node, chips=[0, 1], hccn_tool=hccn, timeout=1)
     problems = entries["fabric/chip-0.txt"]["problems"]
     assert problems[0] == "hccn_tool -i 0 -link -g: no answer in 1 s"
-    assert problems[1] == "hccn_tool -i 0 -net_health -g: not run after that"
-    assert files["fabric/chip-1.txt"].count("chip 1\n[exit status 0") == len(bundle.HCCN_QUESTIONS)
+    assert problems[1] == "hccn_tool -i 0 -net_health -g: skipped after the timeout"
+    assert files["fabric/chip-1.txt"].count("chip 1\n[exit status 0") == len(sources.HCCN_QUESTIONS)
 
 
 def test_no_engine_and_no_container(docker, node):
@@ -162,7 +170,7 @@ def test_too_large_is_cut_at_the_front_and_says_so(docker, node):
 
 
 def test_a_cut_log_holds_no_half_secret(docker, node, monkeypatch):
-    monkeypatch.setattr(bundle, "LOG", 100)
+    monkeypatch.setattr(parts, "LOG", 100)
     docker.put("log", "x" * 70 + CANARY + "\n" + "y" * 60 + "\n")
     files, _index, entries = collected(docker, node)
     assert "fish" not in files["container/log.txt"] and "y" * 60 in files["container/log.txt"]
@@ -203,13 +211,13 @@ def test_last_lines():
 
 @pytest.mark.parametrize("text, seconds", [("", 0), ("10m", 600), ("1h30m", 5400), ("1d", 86400), ("5s", 5)])
 def test_times_to_look_back(text, seconds):
-    assert bundle.seconds_of(text) == seconds
+    assert logs.seconds_of(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["10", "m", "10 m", "yesterday", "-5m", "5M"])
 def test_times_that_are_none(text):
     with pytest.raises(ValueError, match="such as 10m"):
-        bundle.seconds_of(text)
+        logs.seconds_of(text)
 
 
 # -- the modules ----------------------------------------------------------------------------------------------------
@@ -227,7 +235,7 @@ def test_node_bundle(docker):
 @pytest.mark.parametrize(
     "given, says",
     [
-        ({"secrets": ["abc"]}, "fewer than 6 signs"),
+        ({"secrets": ["abc"]}, "fewer than 6 characters"),
         ({"since": "soon"}, "such as 10m"),
         ({"lines": 0}, "must be more than 0"),
         ({"timeout": 0}, "must be more than 0"),
@@ -279,7 +287,7 @@ def cann(tmp_path, upper, pid=0, variables=()):
     ]
     docker.write_text("#!/bin/sh\ncat <<'END'\n" + json.dumps(inspected) + "\nEND\n")
     docker.chmod(0o755)
-    part = bundle.Part("container/cann-logs.txt", "", bundle.cann_logs(str(docker), "c", 10, str(tmp_path)))
+    part = parts.Part("container/cann-logs.txt", "", container.cann_logs(str(docker), "c", 10, str(tmp_path)))
     part.run()
     return part
 

@@ -17,6 +17,7 @@ from ansible_collections.ascend_ops.vllm.plugins.filter.diagnostics import (
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.redact import MARK, Redactor
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._support import archive as diagnostics
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._support import text as screen
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._preflight import evaluate as preflight
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._preflight import saved_facts
@@ -98,7 +99,7 @@ def test_the_archive_is_private_and_judges_the_same_again(planned, facts, made, 
 def test_nothing_stands_out(planned, made):
     _stamp, index, files = diagnostics.build(planned, made, {}, lambda facts: [], {}, Redactor())
     assert index["first"] == [] and "Nothing stands out" in files["INDEX.md"]
-    assert "nothing stands out" in diagnostics.summary(index, "/x/y.tar.gz")
+    assert "nothing stands out" in screen.summary(index, "/x/y.tar.gz")
 
 
 def test_redaction_leaves_the_facts_of_a_healthy_node_alone(facts):
@@ -111,7 +112,7 @@ def test_a_node_that_was_not_reached_is_listed(planned, made):
     assert index["first"][0]["host"] == "a2-node2" and "Failed to connect to the host" in index["first"][0]["text"]
     assert json.loads(files["facts/a2-node2.json"]) == {"error": "Failed to connect"}
     assert "Nothing was collected: Failed to connect to the host" in files["INDEX.md"]
-    assert "a2-node2  nothing was collected: Failed to connect" in diagnostics.summary(index, "/x/y.tar.gz")
+    assert "a2-node2  nothing was collected: Failed to connect" in screen.summary(index, "/x/y.tar.gz")
     _stamp, index, files = built(planned, {"a2-node1": made["a2-node1"]})
     assert "failed earlier in this run" in index["first"][0]["text"]
     assert "failed earlier" in json.loads(files["facts/a2-node2.json"])["error"]
@@ -132,16 +133,16 @@ def test_what_stands_out_comes_first(planned, facts, tmp_path):
     }
     _stamp, index, files = built(planned, told)
     seen = [(look["host"], look["text"]) for look in index["first"]]
-    assert seen[0] == ("a2-node1", "the container: exited, exit code 137, killed for lack of memory, restarted 2 times")
+    assert seen[0] == ("a2-node1", "the container: exited, exit code 137, killed: out of memory, restarted 2 times")
     assert seen[1] == ("a2-node1", "the supervisor: gave-up, restarted 5 times in vain")
     assert seen[2] == ("a2-node2", "the container: no container")
-    assert seen[3] == ("a2-node1", "the log speaks of port-in-use: Address already in use -- Stop it.")
+    assert seen[3] == ("a2-node1", "the log shows port-in-use: Address already in use -- Stop it.")
     assert [text for host, text in seen if text.startswith("node.rights is fail: seen ") and host == "a2-node1"]
     text = files["INDEX.md"]
     assert "(`nodes/a2-node1/container/log.txt`)" in text and "(`preflight.json`)" in text
     assert "| npu/info.txt | npu-smi's table | there is no command npu-smi |" in text
-    assert "| 3 | a \\| b | 7 bytes at its start were left out; x: exit status 1 |" in text
-    shown = diagnostics.summary(index, "/x/y.tar.gz")
+    assert "| 3 | a \\| b | the first 7 bytes were dropped; x: exit status 1 |" in text
+    shown = screen.summary(index, "/x/y.tar.gz")
     assert len(shown.splitlines()) < 24 and " fail" in shown and "port-in-use" in shown
 
 
@@ -211,7 +212,7 @@ LOGS = {
 def test_logs_are_shown_under_their_nodes():
     text = FilterModule().filters()["logs_text"](LOGS)
     assert text.startswith("=== a2-node1: container\none\ntwo\n\n=== a2-node1: supervisor\n(no entries)\n")
-    assert "=== a2-node2: container\n(Failed to connect)" in text and "(it was not asked)" in text
+    assert "=== a2-node2: container\n(Failed to connect)" in text and "(it failed earlier in this run)" in text
 
 
 def test_the_summary_of_logs():
@@ -224,7 +225,7 @@ def test_the_summary_of_logs():
     ]
     assert lines[4:] == [
         "a2-node2  nothing was read: Failed to connect",
-        "a2-node3  nothing was read: it was not asked",
+        "a2-node3  nothing was read: it failed earlier in this run",
         "written to /there",
     ]
 
@@ -234,4 +235,4 @@ def test_logs_as_files():
         {"title": "container", "text": "one\ntwo\n"},
         {"title": "supervisor", "text": "(no entries)\n"},
     ]
-    assert log_files({}) == [{"title": "container", "text": "(it was not asked)\n"}]
+    assert log_files({}) == [{"title": "container", "text": "(it failed earlier in this run)\n"}]

@@ -6,6 +6,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible_collections.ascend_ops.vllm.plugins.action import vllm_inputs
 from ansible_collections.ascend_ops.vllm.plugins.filter.plan import secrets_given
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import inventory
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import known_inputs
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inventory import (
     layout_errors,
@@ -162,3 +163,32 @@ def test_bad_secrets_are_errors_of_their_node(collect):
     assert caught.value.message == (
         "node n1: vllm_service_secrets.A is of the type list; wanted a text: put it in quotes."
     )
+
+
+TAGS = ["preflight", "tuning", "verify"]
+
+
+@pytest.mark.parametrize(
+    "run, skip, known, wanted",
+    [
+        (["all"], [], TAGS, None),
+        (["tuning", "verify"], ["always"], TAGS, None),
+        (
+            ["tunin"],
+            [],
+            TAGS,
+            "there is no tag 'tunin'; the tags are preflight, tuning, verify. Did you mean 'tuning'?",
+        ),
+        (["xyz"], [], TAGS, "there is no tag 'xyz'; the tags are preflight, tuning, verify."),
+        (["tuning"], [], [], "there is no tag 'tuning'; this playbook has no tags; leave --tags out."),
+        (["all"], ["molecule-notest", "notest"], TAGS, None),
+        (
+            ["all"],
+            ["tunin"],
+            TAGS,
+            "there is no tag 'tunin'; the tags are preflight, tuning, verify. Did you mean 'tuning'?",
+        ),
+    ],
+)
+def test_tags_that_do_not_exist(run, skip, known, wanted):
+    assert inventory.tag_errors(run, skip, known) == ([wanted] if wanted else [])

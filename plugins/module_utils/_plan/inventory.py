@@ -14,6 +14,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.topology imp
 
 PLAYBOOK_INPUTS = (
     "vllm_plan_file",
+    "vllm_plan_query",
     "vllm_hardware",
     "vllm_teardown_confirm",
     "vllm_logs_lines",
@@ -156,15 +157,18 @@ def layout_errors(groups, hardware=None):
     return errors
 
 
-def tag_errors(given, known):
-    """The tags of a run that do not exist, as a list of sentences: such a run would do nothing and report success.
+def tag_errors(run_tags, skip_tags, known):
+    """What of the tags of a run does not exist: such a run would do nothing, or too much, and say that all is well.
 
-    :param given: the names after ``--tags`` and ``--skip-tags``.
+    :param run_tags: the names after ``--tags``.
+    :param skip_tags: the names after ``--skip-tags``. Tools such as molecule add some of their own, so that only those are
+        refused that are nearly one of ours.
     :param known: the tags of the playbook; empty for one that has none.
     """
     wanted = f"the tags are {', '.join(known)}" if known else "this playbook has no tags; leave --tags out"
+    names = list(run_tags) + [name for name in skip_tags if nearest(name, list(known))]
     return [
         f"there is no tag '{name}'; {wanted}.{nearest(name, list(known))}"
-        for name in given
+        for name in names
         if name not in known and name not in _EVERY_TAG
     ]

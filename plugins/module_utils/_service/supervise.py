@@ -263,7 +263,7 @@ def look_drift(settings, engine):
         wanted = desired.desired(process, {"interface": deployed["interface"], "masked": True})
         seen = observed.observed(process, {"engine": engine})
         return None if seen["engine_error"] else drift.lines(drift.drift(wanted, seen))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):  # of another version
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration):  # of another version
         return None
 
 
@@ -424,9 +424,9 @@ def main(name):
     before = read_state(path, time.time())
     seen = look(settings, engine, before)
     state, action = step(settings, before, seen, time.time())
-    state["drift"] = look_drift(settings, engine)
     if action:
         act(settings, engine, state, action)
+    state["drift"] = None if seen["error"] else look_drift(settings, engine)  # last, so that nothing waits for it
     for entry in state["history"]:
         if entry not in before["history"]:
             print("<5>{0}: {1}".format(name, entry["event"]))

@@ -116,18 +116,18 @@ class Teardown:
         image = self.engine.image(name)
         if image is None:
             return None
-        told = "image {0} ({1:.1f} GB)".format(name, (image["size"] or 0) / 1e9)
+        described = "image {0} ({1:.1f} GB)".format(name, (image["size"] or 0) / 1e9)
         if "image" in self.keep:
-            self.kept.append(told)
+            self.kept.append(described)
             return None
         listed = self.engine.call(["ps", "--all", "--filter", "ancestor=" + image["id"], "--format", "{{.Names}}"])[1]
         users = [user for user in listed.split() if user != self.name]
         if users:
-            self.left.append("{0}: used by {1}".format(told, ", ".join(users)))
+            self.left.append("{0}: used by {1}".format(described, ", ".join(users)))
             return None
         if not self.check:
             self.engine.call(["image", "rm", name], 300)
-        self.removed.append(told)
+        self.removed.append(described)
         return image["id"]
 
     def _look_around(self, others):
@@ -172,11 +172,11 @@ def row(service, watch, tuning, keep):
 def text(rows):
     """What was done on each node, as lines; *rows*: host to what :func:`row` returns, empty for a node that failed."""
     lines = []
-    for host, told in rows.items():
+    for host, described in rows.items():
         lines.append(host)
-        if not told:
+        if not described:
             lines.append("  failed    see above; fix it, and run teardown.yml again")
             continue
         for word in ("removed", "kept", "left"):
-            lines.extend(f"  {word:<10}{item}" for item in told[word] or ["nothing"])
+            lines.extend(f"  {word:<10}{item}" for item in described[word] or ["nothing"])
     return "\n".join(lines)

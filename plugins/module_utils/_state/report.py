@@ -77,21 +77,23 @@ def _problems(process, facts):
 
 def together(rows, serving):
     """What only the members of a replica together show, as problems; *serving*: whether the replica yields tokens."""
-    told = [row for row in rows if not row.get("error")]
-    if len(rows) < 2 or not told:
+    reported = [row for row in rows if not row.get("error")]
+    if len(rows) < 2 or not reported:
         return []
     hosts = ", ".join(row["host"] for row in rows)
     result = []
-    running = [row for row in told if row["container"] and row["container"]["running"]]
+    running = [row for row in reported if row["container"] and row["container"]["running"]]
     ages = [row["container"]["age"] or 0 for row in running]
     if not serving and len(running) == len(rows) and max(ages) - min(ages) > TOGETHER:
         seen = f"it does not serve, and its containers were started {duration(max(ages) - min(ages))} apart"
         result.append(problem(hosts, "replica.apart", seen, "Run restart.yml: a replica is started as a whole."))
-    if len({row["container"]["image_id"] for row in told if row["container"]}) > 1:
-        images = ", ".join(f"{row['host']} {short(row['container']['image_id'])}" for row in told if row["container"])
+    if len({row["container"]["image_id"] for row in reported if row["container"]}) > 1:
+        images = ", ".join(
+            f"{row['host']} {short(row['container']['image_id'])}" for row in reported if row["container"]
+        )
         do = "Provide the same image on all nodes, and deploy."
         result.append(problem(hosts, "replica.image", f"its nodes run different images: {images}", do))
-    groups = sorted({row["deployed"]["current"]["group"] for row in told if (row["deployed"] or {}).get("current")})
+    groups = sorted({row["deployed"]["current"]["group"] for row in reported if (row["deployed"] or {}).get("current")})
     if len(groups) > 1:
         seen = f"its nodes were verified by different deploys: {', '.join(groups)}"
         result.append(problem(hosts, "replica.group", seen, "Deploy, with all nodes of the replica."))

@@ -93,23 +93,25 @@ class Revisions:
         """What is recorded: ``{"current", "previous"}``, each None or what :func:`head` says of it."""
         text = common_files.read(os.path.join(self.folder, "deployed.json"))[0]
         try:
-            told = json.loads(text) if text else {}
+            found = json.loads(text) if text else {}
         except ValueError:
-            told = {}
-        told = told if isinstance(told, dict) else {}
+            found = {}
+        found = found if isinstance(found, dict) else {}
         good = {"id", "group", "proven_at"}
         return {
-            word: told[word] if isinstance(told.get(word), dict) and good <= set(told[word]) else None for word in WORDS
+            word: found[word] if isinstance(found.get(word), dict) and good <= set(found[word]) else None
+            for word in WORDS
         }
 
     # -- recording --------------------------------------------------------------------------------------------------
 
-    def record(self, node, group, hosts, now=None):
+    def record(self, node, group, hosts, now=None, ready_seconds=None):
         """Record what runs, which was just verified.
 
         :param node: the process plan.
         :param group: what all members of the replica have in common; see ``rollback.group_id``.
         :param hosts: the members of the replica.
+        :param ready_seconds: how long the start took until the first tokens; None where nothing was waited for.
         :return: ``(id, changed)``.
         :raises RevisionError: there is nothing to record.
         """
@@ -137,6 +139,7 @@ class Revisions:
             "id": identity,
             "group": group,
             "hosts": list(hosts),
+            "ready_seconds": ready_seconds,
             "proven_at": int(time.time() if now is None else now),
             "image": node["container"]["image"],
             "image_id": container["image_id"],
@@ -334,28 +337,28 @@ class Revisions:
     def look(self):
         """``{"current", "previous", "live"}``: what is recorded, and whether what is on the node is the current one."""
         deployed = self.deployed()
-        told = {}
+        found = {}
         for word in WORDS:
-            told[word] = deployed[word]
+            found[word] = deployed[word]
             if deployed[word]:
                 try:
                     revision = self.load(deployed[word]["id"])
                     self.image_of(revision)
-                    told[word] = dict(head(revision), error="")
+                    found[word] = dict(head(revision), error="")
                 except RevisionError as error:
-                    told[word] = dict(deployed[word], error=str(error))
-        told["live"] = False
-        if told["current"] and not told["current"]["error"]:
-            revision = self.load(told["current"]["id"])
+                    found[word] = dict(deployed[word], error=str(error))
+        found["live"] = False
+        if found["current"] and not found["current"]["error"]:
+            revision = self.load(found["current"]["id"])
             container = self.engine.container(self.name)
             files = self.live(layout.service_directory(revision["node"]["container"]))
-            told["live"] = (
+            found["live"] = (
                 files == revision["files"]
                 and container is not None
                 and container["image_id"] == revision["image_id"]
                 and container["labels"].get(LABEL_SPEC) == revision["spec"]
             )
-        return told
+        return found
 
 
 def digests_of(files):
@@ -370,9 +373,11 @@ def identity_of(node, group, image_id, digests):
 
 def head(revision):
     """What ``deployed.json`` says of a revision."""
-    told = {key: revision[key] for key in ("id", "group", "hosts", "proven_at", "image", "image_id")}
-    told["recipe"] = {key: revision["node"]["recipe"][key] for key in ("name", "release", "checkpoint", "scenarios")}
-    return told
+    found = {key: revision[key] for key in ("id", "group", "hosts", "proven_at", "image", "image_id")}
+    if revision.get("ready_seconds"):  # on the node that serves the API
+        found["ready_seconds"] = revision["ready_seconds"]
+    found["recipe"] = {key: revision["node"]["recipe"][key] for key in ("name", "release", "checkpoint", "scenarios")}
+    return found
 
 
 def kept_images(engine, name):

@@ -20,7 +20,7 @@ def text(report):
 
 
 def _replica(replica):
-    problems = {}  # the same on several nodes is told once
+    problems = {}  # the same on several nodes is shown once
     for one in replica["problems"]:
         problems.setdefault((one["id"], one["seen"], one["do"]), []).append(one["host"])
     count = len(problems)
