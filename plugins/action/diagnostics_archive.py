@@ -1,7 +1,7 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Put the bundles of all nodes into one archive on the controller."""
+"""Write the support bundles of all nodes into one archive on the controller."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ActionModule(ActionBase):
             argument_spec={
                 "path": {"type": "path", "required": True},
                 "plan": {"type": "dict", "required": True},
-                "told": {"type": "dict", "required": True},
+                "bundles": {"type": "dict", "required": True, "aliases": ["told"]},
                 "facts": {"type": "dict", "default": {}},
                 "min_driver": {"type": "str", "default": ""},
                 "secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},
@@ -60,17 +60,17 @@ class ActionModule(ActionBase):
             "on": platform.platform(),
         }
         folder = os.path.abspath(given["path"])
-        told = given["told"]
+        results = given["bundles"]
         try:
             stamp, index, files = archive.build(
                 given["plan"],
-                told,
+                results,
                 given["facts"],
                 lambda facts: evaluate(processes(given["plan"]), facts, given["min_driver"], ansible_core),
                 versions,
                 Redactor(given["secrets"]),
             )
-            bundles = {host: answer["bundle"] for host, answer in told.items() if answer.get("bundle")}
+            bundles = {host: answer["bundle"] for host, answer in results.items() if answer.get("bundle")}
             path = archive.write(folder, stamp, files, bundles)
         except (OSError, tarfile.TarError) as error:
             raise AnsibleActionFail(

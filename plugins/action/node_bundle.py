@@ -1,7 +1,7 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Collect a node's bundle and keep it in the run's temporary folder: megabytes are no result to carry around."""
+"""Collect a node's support bundle and keep it as a file in the run's temporary folder, since it is too large for a result."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class ActionModule(ActionBase):
             }
         )
         given = {name: value for name, value in given.items() if value is not None}
-        told = self._execute_module("ascend_ops.vllm.node_bundle", module_args=given, task_vars=task_vars)
-        archive = told.pop("archive", None)
+        collected = self._execute_module("ascend_ops.vllm.node_bundle", module_args=given, task_vars=task_vars)
+        archive = collected.pop("archive", None)
         if archive is not None:
-            told["bundle"] = self._keep(b"".join(base64.b64decode(part) for part in aligned(archive)), task_vars)
-        result.update(told)
+            collected["bundle"] = self._keep(b"".join(base64.b64decode(part) for part in aligned(archive)), task_vars)
+        result.update(collected)
         return result
 
     def _keep(self, data, task_vars):

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The option that all modules have which talk to the container engine."""
+    """The option of all modules that use the container engine."""
 
     DOCUMENTATION = r"""
 options:
@@ -15,5 +15,5 @@ options:
     type: str
     default: docker
 requirements:
-  - The C(docker) command on the node. No Python library is needed there.
+  - The C(docker) command on the node. It needs no Python library.
 """

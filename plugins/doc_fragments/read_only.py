@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What all modules have in common that only read."""
+    """The attributes of all modules that only read."""
 
     DOCUMENTATION = r"""
 attributes:

@@ -7,27 +7,29 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: diagnostics_archive
-short_description: Put the bundles of all nodes into one archive with an index
+short_description: Write the support bundles of all nodes into one archive with an index
 version_added: 0.2.0
 description:
   - Writes C(ascend-vllm-<UTC time>.tar.gz), mode 0600, on the controller, with the files of each node, the plan without
-    secrets, what the nodes told to the preflight, the verdicts on it, and an index for people and one for programs.
-  - Runs on the controller. A node of the plan that told nothing is in the index, with the reason.
+    secrets, the facts of the nodes, the preflight verdicts, and an index as text and as data.
+  - A node without a bundle is in the index with the reason.
+  - Internal to the roles of this collection; it may change without notice.
 options:
   path:
-    description: Folder on the controller to write the archive to. It is made, mode 0700, when it is not there.
+    description: Folder on the controller to write the archive to. Created with mode 0700 when it does not exist.
     type: path
     required: true
   plan:
-    description: The plan of all nodes.
+    description: The plan, as M(ascend_ops.vllm.vllm_plan) returns it.
     type: dict
     required: true
-  told:
-    description: By host, what M(ascend_ops.vllm.node_bundle) returned.
+  bundles:
+    description: Host to the result of M(ascend_ops.vllm.node_bundle).
     type: dict
     required: true
+    aliases: [told]
   facts:
-    description: By host, what the preflight learned; for nodes whose bundle holds no C(facts.json).
+    description: Host to its facts, for nodes whose bundle has no C(facts.json).
     type: dict
     default: {}
   min_driver:
@@ -35,7 +37,7 @@ options:
     type: str
     default: ""
   secrets:
-    description: Values to take out of what the controller adds.
+    description: Values to redact in what the controller adds.
     type: list
     elements: str
     default: []
@@ -45,7 +47,7 @@ seealso:
   - module: ascend_ops.vllm.node_bundle
 attributes:
   check_mode:
-    description: Writes the archive in check mode as well; nothing else is changed by it.
+    description: Writes the archive in check mode, too; it changes nothing else.
     support: full
   diff_mode:
     description: There is nothing to compare.
@@ -56,18 +58,18 @@ EXAMPLES = r"""
 - name: Write the archive
   ascend_ops.vllm.diagnostics_archive:
     path: ~/ascend-vllm-diagnostics
-    plan: "{{ __vllm_recipe_plan }}"
-    told: "{{ ansible_play_hosts_all | ascend_ops.vllm.told_by(hostvars, '__vllm_diagnostics_told') }}"
+    plan: "{{ vllm_recipe_plan }}" # output of the role vllm_recipe
+    bundles: "{{ dict(ansible_play_hosts_all | zip(ansible_play_hosts_all | map('extract', hostvars, 'bundle'))) }}"
   run_once: true
 """
 
 RETURN = r"""
 path:
-  description: The archive.
+  description: Path of the archive.
   returned: success
   type: str
 summary:
-  description: What is in it and what to look at first, in one screen.
+  description: What is in the archive and what to look at first, in one screen.
   returned: success
   type: str
 """

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: node_bundle
-short_description: Collect what a node can show to whoever looks for a fault
+short_description: Collect the support bundle of a node
 version_added: 0.2.0
 description:
-  - Reads in one call the outputs of C(npu-smi) and C(hccn_tool), the container with its log, the engine, the
+  - Reads in one call the output of C(npu-smi) and C(hccn_tool), the container with its log, the engine, the
     supervisor, the service's files, journals, kernel messages, network, disks, memory, processes and kernel settings.
-  - Every command is bounded in time and in output. What cannot be read is in the index, with its reason.
-  - Secrets are taken out on the node, before anything is sent. Known values are those of C(secrets.env), of
-    C(service.env), of the container's environment and of O(secrets); beside them goes what looks like a secret.
-  - The bundle is made in memory and comes back with the module's result, so that it works on a node whose disks are
-    full. It is kept for the rest of the run in the run's temporary folder on the controller.
+  - Every command is bounded in time and in output. What cannot be read is in the index with the reason.
+  - Secrets are redacted on the node, before anything is sent. Known values are those in C(secrets.env), in
+    C(service.env), in the container's environment and in O(secrets). What looks like a secret is redacted, too.
+  - The bundle is built in memory and returned with the module's result, so that it works on a node whose disks are full.
+    The controller keeps it in its temporary folder until the end of the run.
+  - Internal to the roles of this collection; it may change without notice.
 extends_documentation_fragment: [ascend_ops.vllm.engine, ascend_ops.vllm.read_only]
 options:
   name:
@@ -24,38 +25,38 @@ options:
     type: str
     required: true
   chips:
-    description: Physical ids of the chips to ask, the N of C(/dev/davinciN). Without it all that the node has.
+    description: Physical ids of the chips to query, the N of C(/dev/davinciN). All chips of the node when not set.
     type: list
     elements: int
   lines:
-    description: How many lines to take of each log, from its end.
+    description: How many lines of each log to collect, from its end.
     type: int
     default: 2000
   since:
-    description: How far to look back in logs, such as V(10m), V(2h) or V(1d). Empty for no such bound.
+    description: How far to look back in logs, such as V(10m), V(2h) or V(1d). When empty, there is no such bound.
     type: str
     default: ""
   data:
-    description: Names of files to data that is put into the bundle as JSON, without its secrets.
+    description: File names and data to add to the bundle as JSON, redacted.
     type: dict
     default: {}
   secrets:
-    description: Values to take out, beside those that the node has. Values shorter than 6 signs are refused.
+    description: Values to redact, besides those that the node knows. Each needs at least 6 characters.
     type: list
     elements: str
     default: []
   max_bytes:
-    description: The most that the bundle may have, compressed. The largest files are cut at their start to keep it.
+    description: Bytes that the compressed bundle may have. The largest files lose their first half until it fits.
     type: int
     default: 20971520
   npu_smi:
-    description: Path of npu-smi on the node. Searched at the usual places when not given.
+    description: Path of npu-smi on the node. Searched in the usual places when not set.
     type: path
   hccn_tool:
-    description: Path of hccn_tool on the node. Searched at the usual places when not given.
+    description: Path of hccn_tool on the node. Searched in the usual places when not set.
     type: path
   timeout:
-    description: Seconds that one command may take.
+    description: Seconds that each command may take.
     type: float
     default: 20.0
 author:
@@ -66,7 +67,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Collect a bundle
+- name: Collect the support bundle of the node
   ascend_ops.vllm.node_bundle:
     name: minimax2_5
   register: bundle
@@ -74,20 +75,20 @@ EXAMPLES = r"""
 
 RETURN = r"""
 bundle:
-  description: Path of the tar.gz on the controller; it is there until the end of the run.
+  description: Path of the tar.gz on the controller. It is removed at the end of the run.
   returned: success
   type: str
 index:
-  description: What is in the bundle, and what is not.
+  description: What is in the bundle, and what is missing.
   returned: success
   type: dict
   contains:
     container: {description: "State of the container, or null.", type: dict}
-    causes: {description: The known causes that the container's log speaks of., type: list}
-    notes: {description: What else is to be known., type: list}
-    entries: {description: "One entry a file: C(path), C(what), C(bytes), C(cut), C(problems); or C(missing), the reason.", type: list}
-    redactions: {description: How many secrets were taken out., type: int}
-    seconds: {description: How long it took., type: float}
+    causes: {description: Known causes that the container's log shows., type: list}
+    notes: {description: Notes on what is incomplete., type: list}
+    entries: {description: "One entry for each file: V(path), V(what), and V(bytes), V(cut), V(problems), or V(missing) with the reason.", type: list}
+    redactions: {description: How many secrets were redacted., type: int}
+    seconds: {description: How long it took, in seconds., type: float}
 """
 
 import base64
@@ -103,7 +104,7 @@ CHUNK = 1 << 20
 
 
 def chunks(archive, secrets):
-    """The archive in base64, in pieces that hold none of the secrets: Ansible would put stars in the place of one."""
+    """The archive in base64, in pieces that contain none of the secrets, which Ansible would replace with asterisks."""
     text = base64.b64encode(archive).decode("ascii")
     cuts = set(range(CHUNK, len(text), CHUNK))
     for secret in secrets:
@@ -113,6 +114,7 @@ def chunks(archive, secrets):
 
 
 def chips_of_node():
+    """Physical ids of all chips of the node."""
     return sorted(int(name[7:]) for name in os.listdir("/dev") if re.match(r"davinci\d+$", name))
 
 
@@ -148,7 +150,7 @@ def main():
     except ValueError as error:
         module.fail_json(msg=str(error))
     archive, index = collect(limit=limit, **given)
-    # The arguments are not sent back with it: they hold what the controller knows already.
+    # Without the arguments, which contain what the controller knows already.
     module.exit_json(changed=False, archive=chunks(archive, given["secrets"]), index=index, invocation={})
 
 

@@ -10,8 +10,8 @@ module: node_logs
 short_description: Read the last lines of a service's logs on a node
 version_added: 0.2.0
 description:
-  - Returns the ends of the container's log and of the supervisor's journal, without secrets, and the known causes of
-    trouble that the log speaks of. Secrets are taken out on the node, as by M(ascend_ops.vllm.node_bundle).
+  - Returns the last lines of the container's log and of the supervisor's journal, and the known causes of failure that the
+    log shows. Secrets are redacted on the node, as by M(ascend_ops.vllm.node_bundle).
 extends_documentation_fragment: [ascend_ops.vllm.engine, ascend_ops.vllm.read_only]
 options:
   name:
@@ -19,20 +19,20 @@ options:
     type: str
     required: true
   lines:
-    description: How many lines to take of each log, from its end. At most 4 MiB of each come.
+    description: How many lines of each log to return, from its end. At most 4 MiB of each are returned.
     type: int
     default: 200
   since:
-    description: How far to look back, such as V(10m), V(2h) or V(1d). Empty for no such bound.
+    description: How far to look back, such as V(10m), V(2h) or V(1d). When empty, there is no such bound.
     type: str
     default: ""
   secrets:
-    description: Values to take out, beside those that the node has.
+    description: Values to redact, besides those that the node knows.
     type: list
     elements: str
     default: []
   timeout:
-    description: Seconds that one command may take.
+    description: Seconds that each command may take.
     type: float
     default: 20.0
 author:
@@ -50,7 +50,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 container:
-  description: State of the container, or null.
+  description: V(status), V(exit_code), V(age) in seconds and V(restart_count) of the container, or null.
   returned: success
   type: dict
 log:
@@ -62,17 +62,17 @@ journal:
   returned: success
   type: str
 missing:
-  description: Why there is no C(log) or C(journal).
+  description: Why there is no RV(log) or RV(journal), by their names.
   returned: success
   type: dict
 causes:
-  description: The known causes that the log speaks of.
+  description: Known causes that the log shows.
   returned: success
   type: list
   elements: dict
   sample: [{"id": "port-in-use", "line": "…", "advice": "…"}]
 notes:
-  description: What else is to be known.
+  description: Notes on what is incomplete.
   returned: success
   type: list
   elements: str

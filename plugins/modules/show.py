@@ -7,10 +7,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: show
-short_description: Print text as it is
+short_description: Show a text to the operator
 version_added: 0.1.0
 description:
-  - Prints a text on the controller's screen as an operator is to read it, with its line breaks.
+  - Shows a text on the controller's screen with its line breaks.
   - Nothing is sent to the host.
 options:
   text:
@@ -21,7 +21,7 @@ author:
   - ascend_ops.vllm contributors (@ascend-ops)
 attributes:
   check_mode:
-    description: Prints in check mode as well.
+    description: Shows the text in check mode, too.
     support: full
   diff_mode:
     description: There is nothing to compare.
@@ -29,9 +29,11 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Show the plan
+- name: Show where the service answers
   ascend_ops.vllm.show:
-    text: "{{ __vllm_recipe_plan | ascend_ops.vllm.plan_text }}"
+    text: |
+      model  minimax25
+      url    http://192.0.2.11:20004
   run_once: true
 """
 

@@ -11,24 +11,24 @@ short_description: Measure a running service with vllm bench serve
 version_added: 0.2.0
 description:
   - Runs C(vllm bench serve) in the container of the service, with the service's own environment, against the service, and
-    returns what it measured. Each scenario is warmed up first, with other prompts than are measured.
-  - Refuses a service that is busy. Leaves nothing in the container and changes nothing but what the service has in its
-    cache.
+    returns what it measured. Each scenario is warmed up first, with prompts that differ from the measured ones.
+  - Fails when the service is busy. Removes its files from the container and changes nothing but the cache of the service.
+  - Internal to the roles of this collection; it may change without notice.
 extends_documentation_fragment: [ascend_ops.vllm.engine]
 attributes:
   check_mode:
     support: full
-    description: Runs in check mode and returns the commands, but asks the service nothing.
+    description: Returns the commands and sends no request.
   diff_mode:
     support: none
-    description: Changes nothing.
+    description: There is nothing to compare.
 options:
   name:
     description: The container of the service.
     type: str
     required: true
   url:
-    description: Where the API is served.
+    description: URL of the API.
     type: str
     required: true
   model:
@@ -40,29 +40,30 @@ options:
     type: str
     required: true
   trust_remote_code:
-    description: Whether the tokenizer may bring its own code.
+    description: Whether the tokenizer may run code of its own.
     type: bool
     default: false
   ca_file:
-    description: Path on the node of what an https certificate is verified with. Empty for the system's authorities.
+    description: Path on the node of the certificates that verify an https service. When empty, those of the system do.
     type: str
     default: ""
   scenarios:
-    description: What to measure, as the filter C(ascend_ops.vllm.benchmark_scenarios) returns it.
+    description: What to measure, as P(ascend_ops.vllm.benchmark_scenarios#filter) returns it.
     type: list
     elements: dict
     required: true
   sweep:
     description:
-      - A search for the highest concurrency that meets a latency. C(scenario) names one of O(scenarios); C(ttft_ms) and
-        C(tpot_ms) are the latency, C(statistic) what of it counts, C(first) and C(last) the concurrency to begin and to
-        end at, C(rounds) how many prompts each client sends.
+      - A search for the highest concurrency that meets a latency. V(scenario) names one of O(scenarios); V(ttft_ms) and
+        V(tpot_ms) are the latency in milliseconds, V(statistic) is the statistic that counts, V(first) and V(last) are the
+        bounds of the concurrency, V(rounds) is how many prompts each client sends.
     type: dict
     default: {}
   seed:
     description:
-      - Chooses the random prompts. C(0) takes the time, so that no run finds the prompts of an earlier one in the cache.
-      - A run uses the seed, its warm-up the next, and a sweep one more for each level.
+      - Chooses the random prompts. With V(0) it is taken from the clock, so that no run finds prompts of an earlier one in
+        the cache.
+      - A run uses the seed, its warm-up the next one, and a sweep one more for each level.
     type: int
     default: 0
   timeout:
@@ -76,35 +77,44 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Measure
+- name: Measure a short workload
   ascend_ops.vllm.vllm_bench:
     name: minimax2_5
     url: http://192.0.2.11:20004
     model: minimax25
     tokenizer: /opt/data/verification/models/MiniMax-M2.5
-    scenarios: "{{ (__vllm_recipe_input.settings | ascend_ops.vllm.benchmark_scenarios('a2')).scenarios }}"
+    scenarios: "{{ ({'name': 'minimax_m2_5'} | ascend_ops.vllm.benchmark_scenarios('a2', own, ['short'])).scenarios }}"
+  vars:
+    own: [{name: short, input_tokens: 1024, output_tokens: 256, prompts: 32, concurrency: 8}]
 """
 
 RETURN = r"""
+commands:
+  description: The commands that would run.
+  returned: in check mode
+  type: list
+  elements: list
 runs:
   description: >-
-    One entry per scenario: C(scenario), C(command), C(seed), C(started_at), C(seconds), C(figures), C(quantiles) (101 values
-    of C(ttft), C(tpot) and C(itl) in milliseconds) and C(counters) (what the service's own counters grew by).
-  returned: success
+    One entry for each scenario: V(scenario), V(command), V(seed), V(started_at), V(seconds), V(figures), V(quantiles) (101
+    values of V(ttft), V(tpot) and V(itl) in milliseconds) and V(counters) (growth of the service's own counters).
+  returned: success, not in check mode
   type: list
   elements: dict
 skipped:
-  description: Scenarios that the service cannot take, with the C(reason).
-  returned: success
+  description: V(name) of each scenario that the service cannot take, with the V(reason).
+  returned: success, not in check mode
   type: list
   elements: dict
 sweep:
-  description: C(points) by concurrency and the C(best) that met the latency, 0 for none; or null.
-  returned: success
+  description: V(points) by concurrency and the V(best) that met the latency, 0 for none; or null.
+  returned: success, not in check mode
   type: dict
 node:
-  description: C(image), C(image_id), C(image_digests), C(container_started_at), C(vllm), C(driver), C(npus), C(kernel), C(machine), C(cpus).
-  returned: success
+  description: >-
+    What the figures depend on: V(image), V(image_id), V(image_digests), V(container_started_at), V(vllm), V(driver), V(npus),
+    V(kernel), V(machine), V(cpus).
+  returned: success, not in check mode
   type: dict
 """
 
@@ -131,7 +141,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._service.supervise
 
 
 def about(engine, name, client):
-    """What a figure depends on, as far as this node tells it."""
+    """What figures depend on, of this node: RETURN's ``node``. Raises BenchError without a running container."""
     found = engine.inspect("container", name)
     container = container_state(found, name) if found else None
     if container is None or not container["running"]:
@@ -153,7 +163,7 @@ def about(engine, name, client):
 
 
 def fitting(scenarios, limit):
-    """``(scenarios that the service can take, the others with the reason)``."""
+    """``(scenarios that fit, [{"name", "reason"}] of the others)`` for a service that takes *limit* tokens; 0 for no limit."""
     fit, skipped = [], []
     for scenario in scenarios:
         tokens = tokens_of(scenario)
@@ -175,7 +185,7 @@ def fitting(scenarios, limit):
 
 
 def measure(params, engine):
-    """All that is asked for."""
+    """Measure all scenarios: what the module returns."""
     client = Client(params["url"], params["model"], 30, api_key(params["name"]), params["ca_file"])
     node = about(engine, params["name"], client)
     verdict = client.models()

@@ -92,7 +92,11 @@ drift:
   type: list
   elements: dict
   contains:
-    section: {description: "C(state), C(container), C(arguments), C(environment), C(files), C(secrets), C(process), C(record), C(tuning), C(supervision), C(revision), C(service) or C(unknown).", type: str}
+    section:
+      description: >-
+        C(state), C(container), C(arguments), C(environment), C(files), C(secrets), C(process), C(record), C(tuning),
+        C(supervision), C(revision), C(service) or C(unknown).
+      type: str
     path: {description: "What differs, such as C(max-num-seqs).", type: str}
     was: {description: What the node has; null where it is absent., type: str}
     wanted: {description: What it should have; null where it should be absent., type: str}
@@ -125,7 +129,7 @@ answer:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import supervise  # noqa: F401  its code is compared
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import supervise  # noqa: F401  # pylint: disable=unused-import  # its code is compared
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.compare import compare
 
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vllm_image
-short_description: Have a container image on a node
+short_description: Ensure a container image is on a node
 version_added: 0.1.0
 description:
-  - Looks for an image in the node's engine, and where it is missing loads it from an archive file or pulls it.
-  - Nothing is loaded or pulled when the image is there.
+  - Looks for an image in the node's engine. Where it is missing, loads it from an archive file or pulls it.
 extends_documentation_fragment: ascend_ops.vllm.engine
 options:
   name:
@@ -19,16 +18,16 @@ options:
     type: str
     required: true
   archive:
-    description: Path on the node of an archive made by C(docker save). Empty to pull from the image's registry.
+    description: Path on the node of an archive made by C(docker save). When empty, the image is pulled from its registry.
     type: str
     default: ""
   login:
     description:
-      - Who pulls, where the registry does not let everybody. Used for the pull alone; nothing of it stays on the node.
+      - Login for a registry that needs one. Used for the pull only; nothing of it stays on the node.
     type: dict
     suboptions:
       registry:
-        description: The registry, as the image's name begins, such as C(registry.example.com:5000).
+        description: The registry, as in the name of the image, such as V(registry.example.com:5000).
         type: str
         required: true
       username:
@@ -40,14 +39,14 @@ options:
         type: str
         required: true
   timeout:
-    description: Seconds that the loading or pulling may take.
+    description: Seconds that loading or pulling may take.
     type: int
     default: 3600
 author:
   - ascend_ops.vllm contributors (@ascend-ops)
 attributes:
   check_mode:
-    description: Says whether the image would be loaded or pulled.
+    description: Reports whether the image would be loaded or pulled.
     support: full
   diff_mode:
     description: There is nothing to compare.
@@ -55,20 +54,33 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Have the image, from an archive
+- name: Ensure the image is on the node, from an archive
   ascend_ops.vllm.vllm_image:
     name: quay.io/ascend/vllm-ascend:v0.20.2rc1
     archive: /opt/images/vllm-ascend.tar
+
+- name: Ensure the image is on the node, from a private registry
+  ascend_ops.vllm.vllm_image:
+    name: registry.example.com:5000/ascend/vllm-ascend:v0.20.2rc1
+    login:
+      registry: registry.example.com:5000
+      username: puller
+      password: "{{ lookup('ansible.builtin.env', 'REGISTRY_TOKEN') }}"
 """
 
 RETURN = r"""
 image:
-  description: The image, or null in check mode when it is not there yet.
+  description: The image, or null in check mode when it is missing.
   returned: success
   type: dict
+  contains:
+    id: {description: The image's id., type: str}
+    digests: {description: The digests that registries know it by., type: list}
+    size: {description: Its size in bytes., type: int}
+    architecture: {description: Its architecture., type: str}
   sample: {"id": "sha256:0f1e", "digests": [], "size": 3400000000, "architecture": "arm64"}
 source:
-  description: Where the image came from, C(present), C(archive) or C(registry).
+  description: Where the image came from, V(present), V(archive) or V(registry).
   returned: success
   type: str
 """
@@ -93,7 +105,7 @@ def _end(*_unused):
 
 
 def pull(engine, name, login, timeout):
-    """Pull the image, logged in where a login is given."""
+    """Pull the image, logged in where a login is given. Raises EngineError."""
     if not login:
         engine.call(["pull", name], timeout)
         return
@@ -103,7 +115,7 @@ def pull(engine, name, login, timeout):
             f"npu_container_registry_login is for {given}; the image {name} comes from {registry_of(name)}. Correct the login's registry, or the "
             "image with vllm_recipe_image_prefix or vllm_recipe_image."
         )
-    # A run that is broken off leaves nothing behind either.
+    # An interrupted run leaves no login behind, either.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
     with engine.logged_in(login["registry"], login["username"], login["password"]):
@@ -111,21 +123,21 @@ def pull(engine, name, login, timeout):
 
 
 def fetch(engine, name, archive, login, timeout):
-    """Load or pull the image; raise EngineError when it is not there afterwards."""
+    """Load or pull the image. Raises EngineError, also when it is still missing afterwards."""
     if not archive:
         pull(engine, name, login, timeout)
         return
     if not os.path.isfile(archive):
         raise EngineError(
             f"the image {name} is not on the node, and neither is the archive {archive}. Copy the archive there ('docker save "
-            "-o' where the image is, then rsync), or set npu_container_image_archive to where it is."
+            "-o' where the image is, then rsync), or set npu_container_image_archive to its path."
         )
     output = engine.call(["load", "--input", archive], timeout)[1]
     if engine.image(name) is None:
-        held = re.findall(r"Loaded image(?: ID)?: (\S+)", output)
+        loaded = re.findall(r"Loaded image(?: ID)?: (\S+)", output)
         raise EngineError(
-            "the archive {0} holds {1} and not {2}. Set npu_container_image_archive to the right archive, or "
-            "vllm_recipe_image to what it holds.".format(archive, ", ".join(held) or "no named image", name)
+            "the archive {0} contains {1} and not {2}. Set npu_container_image_archive to the right archive, or "
+            "vllm_recipe_image to the image in it.".format(archive, ", ".join(loaded) or "no named image", name)
         )
 
 

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vllm_probe
-short_description: Ask a served model for tokens, and watch the container behind it
+short_description: Request tokens from a served model and watch its container
 version_added: 0.1.0
 description:
-  - Watches the container of a node for a while, and on the node that serves the API asks the model for tokens, until
-    it answers, the container dies, or the time is over. Changes nothing.
-  - A service counts as ready when a request yields tokens, not when C(/health) answers.
+  - Watches a container and, on the node that serves the API, requests tokens from the model, until it answers, the
+    container dies, or O(seconds) are over. Changes nothing.
+  - A service is ready when a request yields tokens, not when C(/health) answers.
 extends_documentation_fragment: [ascend_ops.vllm.engine, ascend_ops.vllm.read_only]
 options:
   name:
-    description: The container to watch. Empty to ask the model only.
+    description: The container to watch. When empty, only the model is asked.
     type: str
     default: ""
   started_at:
     description:
-      - When the container was started, in seconds since the epoch, as the module vllm_container returned it.
-      - A container that was started anew since then counts as died.
+      - When the container was started, in seconds since the epoch, as M(ascend_ops.vllm.vllm_container) returned it.
+      - A container that was restarted since then counts as dead. With V(0), only one that does not run does.
     type: float
     default: 0.0
   url:
@@ -34,30 +34,30 @@ options:
     type: str
     default: ""
   api_key:
-    description: The key that the service wants, where it wants one.
+    description: The API key of the service, where it needs one.
     type: str
     default: ""
   key_of:
-    description: Without O(api_key), the name of a container of this collection on the node, in whose C(secrets.env) the key is.
+    description: A container of this collection on the node, whose C(secrets.env) the key is read from when O(api_key) is empty.
     type: str
     default: ""
   ca_file:
-    description: Path on the node of what an https certificate is verified with. Empty for the system's authorities.
+    description: Path on the node of the certificates that verify an https service. When empty, those of the system do.
     type: str
     default: ""
   checks:
-    description: The proofs to run, in order; all must pass.
+    description: The checks to run, in this order. All must pass.
     type: list
     elements: str
     choices: [models, chat, tool_call]
     default: [models, chat]
   seconds:
-    description: How long to watch and ask again. C(0) for once.
+    description: How many seconds to watch and to retry. With V(0), there is one try.
     type: int
     default: 0
   ports:
     description:
-      - The ports of the node's plan, C(api), C(rpc) and a range C(hccl). RV(taken) then says who else listens on them.
+      - Ports of the service, V(api), V(rpc) and a range V(hccl). RV(taken) then lists who else listens on them.
     type: dict
     default: {}
   request_timeout:
@@ -69,27 +69,35 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Does the model answer?
+- name: Check that the model answers
   ascend_ops.vllm.vllm_probe:
     url: http://192.0.2.11:20004
     model: minimax25
+
+- name: Wait up to ten minutes for the service of a container
+  ascend_ops.vllm.vllm_probe:
+    name: minimax2_5
+    url: http://192.0.2.11:20004
+    model: minimax25
+    key_of: minimax2_5
+    seconds: 600
 """
 
 RETURN = r"""
 state:
   description: >-
-    C(ready), C(waiting), C(dead), or C(refused) where no later request will fare better: the service wants another API
-    key, or its certificate is not trusted.
+    V(ready), V(waiting), V(dead), or V(refused) where retries do not help: the service needs another API key, or its
+    certificate is not trusted.
   returned: success
   type: str
 verdicts:
-  description: One verdict per proof that was run.
+  description: One verdict for each check that was run.
   returned: success
   type: list
   elements: dict
   sample: [{"id": "service.chat", "verdict": "pass", "seen": "16 tokens, finish reason length", "wanted": "…", "remedy": ""}]
 answer:
-  description: What the model said to the chat request.
+  description: The model's answer to the chat request.
   returned: success
   type: str
 container:
@@ -97,11 +105,11 @@ container:
   returned: success
   type: dict
 log:
-  description: The last lines of a dead container's log; else the last line.
+  description: The last 40 lines of a dead container's log; the last line of a starting one's.
   returned: success
   type: str
 causes:
-  description: For a dead container, the known causes that its log speaks of.
+  description: Known causes that the log of a dead container shows.
   returned: success
   type: list
   elements: dict
@@ -113,7 +121,7 @@ taken:
   elements: dict
   sample: [{"port": 20004, "address": "0.0.0.0", "pid": 4711, "name": "nginx"}]
 stage:
-  description: What the service is at while it starts, as its log says, such as C(loading weights, 5 of 9 shards); may be empty.
+  description: The stage of a start, as its log shows, such as V(loading weights, 5 of 9 shards); may be empty.
   returned: success
   type: str
 last_start:
@@ -134,14 +142,14 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._service.supervise
 
 
 def is_dead(container, started_at):
-    """Has the container ended since it was started, whether or not the engine started it again?"""
+    """Has the container ended since it was started, also where the engine restarted it?"""
     if container is None or container["status"] in ("exited", "dead", "restarting", "created", "removing"):
         return True
     return bool(started_at and container["started_at"] and container["started_at"] > started_at)
 
 
 def ask(client, checks):
-    """Run the proofs until one fails; return their verdicts."""
+    """Run the checks until one fails; return their verdicts."""
     verdicts = []
     for name in checks:
         verdicts.append(getattr(client, name)())
@@ -158,7 +166,7 @@ def taken(ports, container):
 
 
 def look(params, engine, client):
-    """One look at container and model."""
+    """Look at container and model once: what the module returns."""
     result = dict(
         state="waiting", verdicts=[], answer="", container=None, log="", causes=[], taken=[], stage="", last_start=None
     )

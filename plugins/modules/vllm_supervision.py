@@ -71,7 +71,7 @@ import sys
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import files as common_files
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.layout import SERVICE_DIR, STATE_DIR
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import supervise  # noqa: F401  its code is installed
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import supervise  # noqa: F401  # pylint: disable=unused-import  # its code is installed
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import drift, supervision
 
 

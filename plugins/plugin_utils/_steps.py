@@ -434,8 +434,8 @@ class Compare(Step):
             engine=self.settings["engine"],
         )
         self.state.update({key: told[key] for key in ("settled", "drift", "group", "verdicts", "answer")})
-        if told["drift"]:
-            show(self.result, "\n".join(f"{self.host}: {line}" for line in text.drift_lines(told["drift"])))
+        for line in text.drift_lines(told["drift"]) + [f"unknown: {sentence}" for sentence in told["unknown"]]:
+            show(self.result, f"{self.host}: {line}")
 
 
 class AssertMembers(Step):

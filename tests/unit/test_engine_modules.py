@@ -365,11 +365,11 @@ def test_an_image_is_loaded_from_its_archive(docker, tmp_path):
 def test_archives_that_do_not_help(docker, tmp_path):
     assert image(docker, archive="/nowhere.tar")["msg"] == (
         f"the image {IMAGE} is not on the node, and neither is the archive /nowhere.tar. Copy the archive there ('docker "
-        "save -o' where the image is, then rsync), or set npu_container_image_archive to where it is."
+        "save -o' where the image is, then rsync), or set npu_container_image_archive to its path."
     )
     assert image(docker.put("held", "other:1"), archive=str(tmp_path / "image"))["msg"] == (
-        "the archive {0} holds other:1 and not {1}. Set npu_container_image_archive to the right archive, or "
-        "vllm_recipe_image to what it holds.".format(tmp_path / "image", IMAGE)
+        "the archive {0} contains other:1 and not {1}. Set npu_container_image_archive to the right archive, or "
+        "vllm_recipe_image to the image in it.".format(tmp_path / "image", IMAGE)
     )
 
 

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The container engine of a node, through its command line: nothing else has to be installed there."""
+"""The container engine of a node, through its command line, so that nothing else has to be installed there."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ LABEL_SPEC = "ascend_ops.vllm.spec"
 
 
 class EngineError(Exception):
-    """The engine refused, or could not be asked; the text says what to do."""
+    """The engine failed or did not answer; the text says what to do."""
 
 
 class Engine:
     """The engine behind one executable.
 
     :param executable: name or path of the ``docker`` command.
-    :param timeout: seconds that a call which only asks may take.
+    :param timeout: seconds that a call may take that gives none of its own.
     """
 
     def __init__(self, executable="docker", timeout=60):
@@ -38,7 +38,10 @@ class Engine:
         self.env = {}
 
     def call(self, arguments, timeout=None, check=True, given=""):
-        """Run the engine's command; return ``(rc, output)``. With *check*, a failure raises EngineError."""
+        """Run the engine's command: ``(exit status, output)``. Raises EngineError without an answer, and with *check* on failure.
+
+        :param given: text for its standard input, which no process list shows.
+        """
         timeout = timeout or self.timeout
         rc, output, timed_out = run([self.executable] + list(arguments), timeout, self.env, given)
         if timed_out:
@@ -56,10 +59,10 @@ class Engine:
 
     @contextlib.contextmanager
     def logged_in(self, registry, username, password):
-        """Within it the engine's command is logged in at a registry; nothing of that stays on the node."""
-        # In memory, where there is such a place.
+        """A context in which the engine is logged in to a registry. Nothing of it stays on the node. Raises EngineError."""
+        # In memory, where possible.
         place = "/run" if os.access("/run", os.W_OK) else None
-        folder = tempfile.mkdtemp(prefix="ascend-vllm-login-", dir=place)  # for its owner alone
+        folder = tempfile.mkdtemp(prefix="ascend-vllm-login-", dir=place)  # mode 0700
         self.env = {"DOCKER_CONFIG": folder}
         try:
             words = ["login", "--username", username, "--password-stdin", registry]
@@ -77,10 +80,10 @@ class Engine:
             shutil.rmtree(folder, ignore_errors=True)
 
     def inspect(self, kind, name):
-        """What the engine itself says of an image or a container, or None."""
+        """The engine's description of an image or a container, or None where there is none. Raises EngineError."""
         rc, output = self.call([kind, "inspect", name], check=False)
         if rc != 0:
-            # Not what the client says of a socket or host that is not there.
+            # Not the client's words for a missing socket or host.
             if re.search(r"no such (image|container|object)|not found|not known", output, re.I):
                 return None
             raise EngineError(explain(output, self.executable, [kind, "inspect", name]))
@@ -101,11 +104,11 @@ class Engine:
         return None if found is None else container_state(found, name)
 
     def logs(self, name, lines=200, since=0):
-        """The last lines that a container printed since a time (seconds since the epoch); empty where there are none."""
+        """The last lines of a container's log since a time in seconds since the epoch; empty where there are none."""
         return self.call(["logs", "--tail", str(lines), "--since", str(since), name], check=False)[1]
 
     def last_exit(self, name, since):
-        """The exit code with which a container last ended since a time, or None; the engine's restarts do not hide it."""
+        """The exit code of a container's last end since a time, or None; known also after the engine restarted it."""
         rc, output = self.call(
             [
                 "events",
@@ -126,7 +129,7 @@ class Engine:
         return int(codes[-1]) if rc == 0 and codes and codes[-1].isdigit() else None
 
     def pids(self, name):
-        """The node's numbers of the processes that run in a container."""
+        """The process ids, as the node has them, of a container's processes."""
         rc, output = self.call(["top", name, "-eo", "pid"], check=False)
         return [int(word) for word in output.split() if word.isdigit()] if rc == 0 else []
 
@@ -136,13 +139,13 @@ class Engine:
         return dict(line.split(" ", 1) for line in output.splitlines() if " " in line)
 
     def ours(self, name):
-        """The names of the containers that this collection made, but for *name*."""
+        """The names of all containers that this collection created, except *name*."""
         output = self.call(["ps", "--all", "--filter", "label=" + LABEL_SERVICE, "--format", "{{.Names}}"])[1]
         return sorted(set(output.split()) - {name})
 
 
 def image_state(found):
-    """``{"id", "digests", "size", "architecture"}`` of an image, from what the engine says of it."""
+    """``{"id", "digests", "size", "architecture"}`` of an image, from the engine's description; the size in bytes."""
     return {
         "id": found["Id"],
         "digests": found.get("RepoDigests") or [],
@@ -152,7 +155,7 @@ def image_state(found):
 
 
 def container_state(found, name):
-    """The state of a container, from what the engine says of it.
+    """The state of a container, from the engine's description.
 
     ``{"id", "name", "image_id", "labels", "status", "running", "exit_code", "oom_killed", "error", "started_at",
     "age", "restart_count", "pid"}``; ``started_at`` in seconds since the epoch with their fractions, ``age`` in whole
@@ -178,7 +181,7 @@ def container_state(found, name):
 
 
 def epoch(text):
-    """Seconds since the epoch of a time as the engine prints it (UTC), or None for a time that never was."""
+    """Seconds since the epoch of a time as the engine prints it, or None for the zero time."""
     match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(?:([+-])(\d\d):(\d\d))?", text or "")
     if not match or match.group(1).startswith("0001"):
         return None
@@ -189,7 +192,7 @@ def epoch(text):
 
 
 def explain(output, executable, arguments):
-    """What a failed call of the engine means, and what to do."""
+    """The error text for a failed call of the engine: what it means and what to do."""
     text = " ".join(output.split())[-600:]
     for pattern, advice in (
         (
@@ -219,9 +222,10 @@ def explain(output, executable, arguments):
 
 
 def create_argv(spec, mounts=None, labels=None):
-    """The words after the engine's name that create the container of *spec*.
+    """The words after the engine's name that create a container.
 
-    :param mounts: the mounts to use instead of all of the plan's: those whose source is on the node.
+    :param spec: the part ``container`` of a node's plan.
+    :param mounts: used instead of the plan's, as :func:`mounts_here` returns them.
     :param labels: labels to put on the container.
     """
     argv = [
@@ -264,9 +268,9 @@ def create_argv(spec, mounts=None, labels=None):
 
 
 def mounts_here(spec, exists=os.path.exists):
-    """The mounts of a plan that this node can make.
+    """The mounts of a plan that are possible on this node.
 
-    :return: ``(mounts, missing)``: *missing* are sources that must be there and are not.
+    :return: ``(mounts, missing)``: *missing* are required sources that do not exist.
     """
     mounts = []
     missing = []
@@ -281,6 +285,6 @@ def mounts_here(spec, exists=os.path.exists):
 
 
 def spec_digest(spec, mounts, image_id):
-    """A short digest of all that makes a container what it is; a label holds it, so that a change is seen."""
+    """A short digest of all that defines a container, kept in a label to detect changes."""
     words = create_argv(spec, mounts) + [image_id]
     return hashlib.sha256(json.dumps(words).encode("utf-8")).hexdigest()[:16]

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The small files of a service on its node: read, written as a whole or not at all, told apart, shown without secrets."""
+"""The small files of a service on its node: read, written atomically, compared, shown without secrets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WATCHED = "watched.sha256"
 
 
 def read(path):
-    """Content and mode of a file, or two Nones."""
+    """``(content, mode)`` of a file; two Nones where it does not exist. Raises OSError for one that cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as handle:
             return handle.read(), stat.S_IMODE(os.fstat(handle.fileno()).st_mode)
@@ -27,7 +27,7 @@ def read(path):
 
 
 def write(path, content, mode):
-    """Put a file in place as a whole: it is there with content and mode, or not at all."""
+    """Write a file atomically, with its mode. Raises OSError."""
     handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix="." + os.path.basename(path))
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
@@ -42,7 +42,7 @@ def write(path, content, mode):
 
 
 def sync(directory):
-    """Have on the disk what names a folder holds."""
+    """Flush a folder's entries to the disk."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -51,7 +51,7 @@ def sync(directory):
 
 
 def watched(paths):
-    """What sha256sum prints for files, or None for no files."""
+    """The output of ``sha256sum`` for files, or None for no files."""
     lines = []
     for path in paths:
         with open(path, "rb") as stream:
@@ -60,14 +60,14 @@ def watched(paths):
 
 
 def shown(name, content):
-    """A file as a diff may show it: without the values of secrets."""
+    """The content of a file as a diff may show it: with secrets masked."""
     if name == SECRETS:
         return "".join(name + "=********\n" for name in re.findall(r"(?m)^(\w+)=", content))
     return re.sub(r"(?m)^(\w+)=(.+)$", lambda m: f"{m.group(1)}={secrets.masked(*m.groups())}", content)
 
 
 def digest(name, content):
-    """A digest of a file; slow for that of secrets, since others may read digests and must not guess a weak secret."""
+    """A digest of a file's content, in hex. That of secrets is slow to compute, so that a weak one cannot be guessed from it."""
     data = content.encode("utf-8")
     if name == SECRETS:
         return hashlib.pbkdf2_hmac("sha256", data, b"ascend_ops.vllm", 200000).hex()
@@ -75,9 +75,11 @@ def digest(name, content):
 
 
 def put(directory, wanted, check_mode):
-    """Have files in a folder, each ``{"name", "content", "mode"}``; None as content for one that is not to be there.
+    """Ensure that files in a folder have their content and mode. Raises OSError.
 
-    :return: ``(written, diff)``: the names of those that were written or removed, or would be.
+    :param wanted: ``[{"name", "content", "mode"}]``; a file with None as content is removed.
+    :param check_mode: change nothing.
+    :return: ``(written, diff)``: the names of files that were written or removed, or would be, and a diff for each.
     """
     written = []
     diff = []
@@ -98,7 +100,7 @@ def put(directory, wanted, check_mode):
             write(path, item["content"], mode)
             continue
         os.unlink(path)
-        # What is gone has no time of its own; the first file tells that the folder changed.
+        # A removed file has no time; the first file shows that the folder changed.
         first = os.path.join(directory, wanted[0]["name"])
         if os.path.exists(first):
             os.utime(first)
@@ -106,7 +108,7 @@ def put(directory, wanted, check_mode):
 
 
 def newest(directory, names):
-    """When the newest of some files was written, in seconds since the epoch; None where there is none of them."""
+    """When the newest of some files was written, in seconds since the epoch; None where none exists."""
     times = []
     for name in names:
         try:

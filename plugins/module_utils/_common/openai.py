@@ -1,9 +1,9 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests to a served model that prove it alive: only tokens count, never ``/health``.
+"""Requests to a served model that prove that it works: only tokens count, never ``/health``.
 
-Orphans of a dead engine answer ``/health`` with 200, so do workers that hang.
+Workers of a dead engine, or ones that hang, still answer ``/health`` with 200.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
-# Trust a certificate of the file by itself, be it signed by another that is not there. Named in ssl since Python 3.10.
+# Trust a certificate of the file even where its issuer is missing. Named in ssl since Python 3.10.
 PARTIAL_CHAIN = 0x80000
 
 QUESTION = "Hello, who are you?"
@@ -35,7 +35,7 @@ TOOL = {
 
 
 def trust(ca_file=""):
-    """How a server's certificate and name are verified: against the certificates of *ca_file*, else the system's."""
+    """An SSL context that verifies certificate and name of a server with *ca_file*, else with the system's authorities."""
     context = ssl.create_default_context(cafile=ca_file or None)
     if ca_file:
         context.verify_flags |= PARTIAL_CHAIN
@@ -46,10 +46,10 @@ class Client:
     """A served model behind *url* (such as ``http://192.0.2.11:20004``).
 
     :param timeout: seconds that one request may take.
-    :param api_key: the key that the service wants, or None.
-    :param ca_file: what an https certificate is verified with; empty for the system's authorities.
+    :param api_key: the API key of the service, or None.
+    :param ca_file: certificates that verify an https service; empty for the system's authorities.
 
-    ``refused`` says that no later request will fare better: the key is another one, or the certificate is not trusted.
+    ``refused`` says that retries do not help: the API key is wrong, or the certificate is not trusted.
     """
 
     def __init__(self, url, model, timeout=60, api_key=None, ca_file=""):
@@ -74,7 +74,7 @@ class Client:
         return build_opener(*handlers)
 
     def text(self, path, timeout):
-        """What a path answers, as text; empty where it does not answer."""
+        """The text of a GET request, at most *timeout* seconds; empty without an answer."""
         try:
             answer = self._opener().open(Request(self.url + path, None, self._headers()), timeout=timeout)
             return answer.read().decode("utf-8", "replace")
@@ -82,7 +82,7 @@ class Client:
             return ""
 
     def _request(self, path, body=None):
-        """``(status, data, error)``; status 0 where there was no answer."""
+        """``(status, data, error)`` of a request; status 0 without an answer."""
         try:
             opener = self._opener()
         except (OSError, ValueError) as error:
@@ -110,7 +110,7 @@ class Client:
             return 0, None, f"{type(error).__name__}: {error}"
 
     def models(self):
-        """Is the wanted name among those that ``/v1/models`` lists?"""
+        """A verdict: does ``/v1/models`` list the served name?"""
         status, data, error = self._request("/v1/models")
         try:
             names = [item["id"] for item in data["data"]]
@@ -125,7 +125,7 @@ class Client:
         )
 
     def max_model_len(self):
-        """How many tokens a request may have in all, or None where the service does not tell."""
+        """How many tokens a request may have, input and output, or None where the service does not say."""
         _status, data, _error = self._request("/v1/models")
         try:
             (limit,) = [item.get("max_model_len") for item in data["data"] if item["id"] == self.model]
@@ -139,7 +139,7 @@ class Client:
         return str(data.get("version", "")) if isinstance(data, dict) else ""
 
     def _remedy(self, status, error, other):
-        """What to do where a request was not even let in, else *other*."""
+        """The remedy for a request that was refused, else *other*."""
         key = status == 401
         certificate = "CERTIFICATE_VERIFY_FAILED" in error or error.startswith("cannot verify with")
         self.refused = key or certificate
@@ -156,7 +156,7 @@ class Client:
         return other
 
     def chat(self, max_tokens=16):
-        """Does a chat request yield tokens? The verdict has ``text``, ``tokens`` and ``seconds`` besides."""
+        """A verdict: does a chat request yield tokens? With ``text``, ``tokens`` and ``seconds``."""
         start = time.time()
         status, data, error = self._request(
             "/v1/chat/completions",
@@ -182,7 +182,7 @@ class Client:
         return verdict
 
     def tool_call(self):
-        """Does the service return a tool call? First left to the model, then demanded, since a model may decline."""
+        """A verdict: does the service return a tool call? The model is free to call first, then has to, since it may decline."""
         body = {
             "model": self.model,
             "messages": [{"role": "user", "content": "What is the weather in Shanghai?"}],
@@ -195,7 +195,7 @@ class Client:
         seen = []
         for choice in ("auto", {"type": "function", "function": {"name": name}}):
             body["tool_choice"] = choice
-            # A demanded call proves the way through the parser; it need not be long.
+            # A demanded call proves the parser; a short one is enough.
             body["max_tokens"] = 256 if choice == "auto" else 64
             status, data, error = self._request("/v1/chat/completions", body)
             called = _called(data)

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Several slow questions at once, none of which may hold up the others."""
+"""Slow functions in parallel, with a time limit, so that none delays the others."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import time
 
 
 def in_parallel(function, items, seconds):
-    """``{item: function(item)}`` of those that ended in time; what raised is left out, and nobody waits for the rest."""
+    """``{item: function(item)}`` of those that ended within *seconds*; those that raised or still run are missing."""
     results = {}
 
     def work(item):
         try:
             results[item] = function(item)
-        except Exception:  # one chip's trouble must not cost the others' answers
+        except Exception:  # a broken chip must not cost the answers of the others
             pass
 
     threads = [threading.Thread(target=work, args=(item,), daemon=True) for item in items]
@@ -29,13 +29,13 @@ def in_parallel(function, items, seconds):
 
 
 def bounded(function, seconds):
-    """The result of *function*, or None when it takes longer or raises: a file system over a network can hang."""
+    """The result of *function*, or None when it takes longer than *seconds* or raises: a network file system can hang."""
     results = []
 
     def work():
         try:
             results.append(function())
-        except Exception:  # whatever it is, the node did not tell
+        except Exception:  # whatever it is, there is no answer
             pass
 
     worker = threading.Thread(target=work)

@@ -1,10 +1,10 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Take secrets out of text: the values that are known, in all their usual spellings, and what looks like a secret.
+"""Redact secrets in text: known values in all their usual spellings, and what looks like a secret.
 
-What only looks like one is left where it is innocent (``num_tokens: 5``, ``api_key=None``, the path of a key file):
-a text without its numbers is of no use to whoever looks for a fault. For known values there is no such leniency.
+What only looks like one stays where it is harmless (``num_tokens: 5``, ``api_key=None``, the path of a key file), since a log
+without its numbers does not help to find a fault. Known values are always redacted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import shlex
 from urllib.parse import quote, quote_plus
 
 MARK = "[redacted]"
-SHORTEST = 6  # a shorter value stands in too many innocent words
+SHORTEST = 6  # a shorter value is part of too many innocent words
 
 # -- names ----------------------------------------------------------------------------------------------------------
 
@@ -35,12 +35,12 @@ _PLAIN_TOKENS = set(
     "sampled generated output input prompt per each this every one single think tool placeholder invalid target "
     "second time decode prefill".split()
 )
-# A name that goes on so names a place or a measure of the secret, not the secret.
+# Such an ending names a place or a measure of the secret, not the secret.
 _ABOUT = set("file files path dir name names policy stdin length len size type env var format fd error errors".split())
 
 
 def secret_name(name):
-    """How sure it is that *name* is that of a secret: 2 sure, 1 its value decides, 0 not."""
+    """Does *name* name a secret? 2: yes, 1: depending on its value, 0: no."""
     last = name.rstrip(".").rsplit(".", 1)[-1].strip("-_")
     words = [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", last)]
     if not words:
@@ -88,7 +88,7 @@ def looks_random(value):
 
 
 def parse_environment(text):
-    """``[(name, value)]`` of lines such as a shell reads: ``NAME='value'``; both readings of a line that is odd."""
+    """``[(name, value)]`` of lines that a shell reads, such as ``NAME='value'``; both readings of an ambiguous line."""
     found = []
     try:
         words = shlex.split(text, comments=True)
@@ -109,9 +109,9 @@ def parse_environment(text):
 
 
 def spellings(value):
-    """A known value as it may be written: as it is, quoted for URLs, shells and JSON, in hex; without base64."""
+    """The spellings of a known value: plain, quoted for URLs, shells and JSON, in hex; base64 is left to :func:`base64_cores`."""
     texts = {value}
-    # The lines of a key are told apart by what a log puts before each.
+    # A log may prefix each line of a key.
     texts.update(line.strip() for line in value.splitlines() if len(line.strip()) >= 16)
     for text in list(texts):
         texts.update([quote(text, safe=""), quote(text), quote_plus(text), html.escape(text), repr(text)[1:-1]])
@@ -128,7 +128,7 @@ def spellings(value):
 
 
 def base64_cores(value):
-    """What base64 makes of a value wherever it stands among other bytes: the signs that no neighbour changes."""
+    """The base64 of a value at any place in other data: the characters that do not depend on its neighbours."""
     cores = set()
     data = value.encode("utf-8")
     for offset in range(3):
@@ -152,7 +152,7 @@ _PATTERNS = (
     # user:password@host; and a token in the user's place.
     (r"(\b[a-z][a-z0-9+.-]{0,20}://[^\s/:@\"'<>]*:)(?!\[redacted\]@)[^\s/\"'<>]+@", r"\1" + MARK + "@", re.I),
     (r"(\bhttps?://)(?!\[redacted\]@)[^\s/:@\"'<>]{8,}@", r"\1" + MARK + "@", re.I),
-    # Tokens that tell by their first letters what they are.
+    # Tokens with a known prefix.
     (r"(?<![\w-])(?:hf_[A-Za-z0-9]{12,}|gh[opsu]_[A-Za-z0-9]{16,}|glpat-[\w-]{12,}|AKIA[A-Z0-9]{16})\b", MARK, 0),
     (r"(?<![\w-])sk-(?=[\w-]*\d)[\w-]{16,}", MARK, 0),
     (r"\beyJ[\w-]{10,}\.[\w-]{8,}\.[\w-]*", MARK, 0),
@@ -176,10 +176,10 @@ _LINE_START = re.compile(r"(?:^|\n)[ \t]*(?:- |export |declare -x |set )?[ \t]*$
 
 
 class Redactor:
-    """Takes the secrets out of texts and data.
+    """Redacts secrets in texts and data; ``count`` says how many.
 
-    :param secrets: the known values. Those shorter than SHORTEST are not looked for everywhere, only where their name
-        stands beside them; ``too_short`` counts them.
+    :param secrets: the known values. Those shorter than SHORTEST are redacted only next to their names; ``too_short`` counts
+        them.
     """
 
     def __init__(self, secrets=()):
@@ -242,7 +242,7 @@ class Redactor:
         return "\n".join(lines)
 
     def _named(self, text):
-        """Replace the values whose names tell that they are secrets."""
+        """Redact values whose names say that they are secrets."""
         parts = []
         done = 0
         for match in _NAMED.finditer(text):
@@ -258,7 +258,7 @@ class Redactor:
         return "".join(parts + [text[done:]]) if parts else text
 
     def _value(self, text, match):
-        """Where the value of a name stands, ``(start, end)``, or None where it is to stay."""
+        """The place of a name's value, ``(start, end)``, or None where it stays."""
         name = match.group("name")
         option = bool(_OPTION.match(name))
         if match.group("sep") is None and (not option or name.startswith("-p") and len(name) < 4):
@@ -294,7 +294,7 @@ class Redactor:
         return (start, end) if is_secret(name, value) else None
 
     def data(self, value, name=""):
-        """A copy of data that JSON can hold, without secrets in its keys and values."""
+        """A copy of JSON data with secrets redacted in keys and values."""
         if isinstance(value, dict):
             return {self.text(str(key)): self.data(item, str(key)) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
@@ -320,7 +320,7 @@ def _line_end(text, start):
 
 
 def _inside(text, quoted):
-    """What stands between quotes: up to the same quote on this line, and on through what a shell would join to it."""
+    """The place of a quoted value: up to the same quote on this line, and through what a shell joins to it."""
     mark = quoted.group(1)
     start = quoted.end()
     line = _line_end(text, start)
@@ -343,10 +343,10 @@ def _inside(text, quoted):
 
 
 def secret_values(pairs):
-    """The values of ``[(name, value)]`` whose names are those of secrets."""
+    """The values of ``[(name, value)]`` that are secrets by their names."""
     return [value for name, value in pairs if is_secret(name, value)]
 
 
 def names_only(text):
-    """A file that holds nothing but secrets, such as secrets.env: its names alone."""
+    """The names in a file of secrets, such as secrets.env, with redacted values."""
     return "".join(f"{name}={MARK}\n" for name, unused in parse_environment(text))

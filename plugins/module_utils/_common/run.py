@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run a tool of the Ascend driver, bounded in time and in output."""
+"""Run commands with limits on time and output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RC_TIMEOUT, RC_NOT_EXECUTABLE, RC_NOT_FOUND = 124, 126, 127
 
 
 def find_tool(name: str, explicit: Optional[str] = None) -> Optional[str]:
-    """The path of a tool: the explicit one or none, else from the usual places, else from PATH."""
+    """The path of a tool, or None: *explicit* where it is given and exists, else from the usual places, else from PATH."""
     if explicit:
         return explicit if os.path.isfile(explicit) else None
     for folder in TOOL_FOLDERS:
@@ -32,7 +32,7 @@ def find_tool(name: str, explicit: Optional[str] = None) -> Optional[str]:
 
 
 def driver_env() -> Dict[str, str]:
-    """The library path the tools need; the non-login shell of Ansible has none."""
+    """The library path that the driver's tools need, which the non-login shell of Ansible lacks."""
     wanted = [DRIVER + "/lib64", DRIVER + "/lib64/common", DRIVER + "/lib64/driver"]
     present = os.environ.get("LD_LIBRARY_PATH")
     return {"LD_LIBRARY_PATH": ":".join(wanted + ([present] if present else []))}
@@ -41,10 +41,10 @@ def driver_env() -> Dict[str, str]:
 def run(
     argv: List[str], timeout: float, env: Optional[Dict[str, str]] = None, given: str = ""
 ) -> Tuple[int, str, bool]:
-    """Run a command: (exit status, its stdout and stderr, whether the time was up).
+    """Run a command: ``(exit status, stdout and stderr, timed out)``.
 
-    When the time is up, or more than MAX_OUTPUT came, the whole process group is killed.
-    A few words may be *given* on its stdin, where nobody else sees them.
+    After *timeout* seconds, or more than MAX_OUTPUT bytes, the whole process group is killed.
+    A short text may be *given* on its stdin, which no process list shows.
     """
     started, process = _start(argv, env, given)
     if process is None:
@@ -53,7 +53,7 @@ def run(
     with process.stdout:
         try:
             output, complete = _read(process, time.monotonic() + timeout)
-        finally:  # also when this program is to end
+        finally:  # also when this program is terminated
             if not complete:
                 _kill_group(process)
     timed_out = not complete and len(output) < MAX_OUTPUT
@@ -63,7 +63,10 @@ def run(
 def run_tail(
     argv: List[str], timeout: float, limit: int, env: Optional[Dict[str, str]] = None
 ) -> Tuple[int, str, bool, int]:
-    """Like run(), for long output: the last *limit* bytes of it, from a line's start, and how many were left out."""
+    """Like run() for long output: ``(exit status, text, timed out, cut)``.
+
+    The text is the last *limit* bytes, from the start of a line; *cut* is how many bytes were dropped.
+    """
     started, process = _start(argv, env)
     if process is None:
         return started[0], started[1], False, 0
@@ -90,9 +93,9 @@ def run_tail(
 
 
 def last_lines(data: bytes, limit: int, cut: bool = False) -> bytes:
-    """The last *limit* bytes, without the line that is cut in two; *cut* says that the first one is one.
+    """The last *limit* bytes without a partial first line; *cut* says that *data* begins with one.
 
-    Half a secret would not be known as one. Of a single line its first 4096 bytes are left out.
+    Half a secret would not be recognized. A single long line loses its first 4096 bytes.
     """
     if len(data) > limit:
         data, cut = data[-limit:], True
@@ -118,7 +121,7 @@ def _start(
             try:
                 process.stdin.write(given.encode("utf-8"))
                 process.stdin.close()
-            except OSError:  # it has ended, and says why
+            except OSError:  # it has ended; its output says why
                 pass
         return (0, ""), process
     except FileNotFoundError as error:
@@ -130,9 +133,9 @@ def _start(
 def _read(
     process: subprocess.Popen, deadline: float, keep: Optional[Callable[[bytes], None]] = None
 ) -> Tuple[bytes, bool]:
-    """Read until the process has ended; (output, False) when it went on for too long or printed too much.
+    """Read until the process has ended: (output, True); (output, False) when it took too long or printed too much.
 
-    What it prints is handed to *keep*, where there is one, and is then never too much.
+    With *keep*, the output is passed to it in chunks, and is never too much.
     """
     output = b""
     pipe_open = True
@@ -151,7 +154,7 @@ def _read(
                     keep(chunk)
                 else:
                     output = (output + chunk)[:MAX_OUTPUT]
-            elif ended:  # whatever it left behind may hold the pipe open
+            elif ended:  # a process that it left behind may keep the pipe open
                 return output, True
     return output, False
 
@@ -168,6 +171,6 @@ def _kill_group(process: subprocess.Popen) -> None:
 
 
 def shorten(text):
-    """The first line that says something."""
+    """The first non-empty line of a text, printable, at most 120 characters."""
     lines = [line.strip() for line in str(text).splitlines() if line.strip()]
     return "".join(char if char.isprintable() else "?" for char in lines[0][:120]) if lines else ""

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The secrets of a service: what is one, how its file looks on a node, what keeps a value from being one."""
+"""The secrets of a service: their names, their file on a node, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
 def is_secret(name):
-    """Is this environment variable by its name a secret? Not ``MAX_TOKENS``, ``TOKENIZERS_PARALLELISM``, ``KEY_FILE``."""
+    """Is this environment variable a secret, by its name? Not ``MAX_TOKENS``, ``TOKENIZERS_PARALLELISM``, ``KEY_FILE``."""
     return secret_name(name.lower()) > 0
 
 
 def masked(name, value):
-    """The value of an environment variable as it may be printed: not that of a secret."""
+    """The value of an environment variable as it may be printed: masked for a secret."""
     return "********" if is_secret(name) and value else value
 
 
 def secrets_errors(secrets):
-    """What keeps names and values from being those of secrets.env; a value is never told."""
+    """What is wrong with the names and values of secrets, as texts, which never contain a value."""
     if not isinstance(secrets, dict):
         return ["vllm_service_secrets is no mapping; wanted names of environment variables and their values."]
     errors = []
@@ -48,7 +48,7 @@ def secrets_errors(secrets):
 
 
 def secrets_file(secrets):
-    """The content of secrets.env: lines that a shell reads; None for no secrets, where there is to be no such file."""
+    """The content of secrets.env, lines that a shell reads; None for no secrets. Raises ValueError for bad ones."""
     errors = secrets_errors(secrets)
     if errors:
         raise ValueError(" ".join(errors))

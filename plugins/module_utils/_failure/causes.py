@@ -1,13 +1,13 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Known causes of a service that does not start, by what its log says."""
+"""Known causes of a service that does not start, by its log."""
 
 from __future__ import annotations
 
 import re
 
-# (id, pattern, what it means and what to do), the most telling first.
+# (id, pattern, what it means and what to do), the most specific first.
 SIGNATURES = (
     (
         "unknown-argument",
@@ -85,10 +85,7 @@ SIGNATURES = (
 
 
 def diagnose(log):
-    """The known causes that *log* speaks of.
-
-    :return: a list of ``{"id", "line", "advice"}``, the most telling first; at most two.
-    """
+    """The known causes that *log* shows: at most two of ``{"id", "line", "advice"}``, the most specific first."""
     found = []
     for name, pattern, advice in SIGNATURES:
         match = re.search(pattern, log, re.I)

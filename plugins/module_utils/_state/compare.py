@@ -80,7 +80,8 @@ def compare(process, options):
             items = _revision(process, options, engine, seen, result) or _service(process, options, result)
     except (EngineError, OSError, ValueError, KeyError, TypeError) as error:
         items = [drift.item("unknown", "not compared", f"{type(error).__name__}: {error}", "compared")]
-    return dict(result, settled=not items, drift=items, drift_text=drift.lines(items))
+    result.update(settled=not items, drift=items, drift_text=drift.lines(items))
+    return result
 
 
 def _revision(process, options, engine, seen, result):
