@@ -114,7 +114,7 @@ def test_a_directory_that_hangs_is_unknown():
 
     verdicts = judged(hang)
     assert {check["verdict"] for check in verdicts.values()} == {"unknown", "skipped"}
-    assert "no answer within 5 s" in verdicts["weights.served"]["seen"]
+    assert "did not respond within 5 s" in verdicts["weights.served"]["seen"]
 
 
 def test_the_ready_timeout_of_the_plan_counts():
