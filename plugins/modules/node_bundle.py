@@ -88,7 +88,7 @@ index:
     notes: {description: Notes on what is incomplete., type: list}
     entries: {description: "One entry for each file: V(path), V(what), and V(bytes), V(cut), V(problems), or V(missing) with the reason.", type: list}
     redactions: {description: How many secrets were redacted., type: int}
-    seconds: {description: How long it took, in seconds., type: float}
+    seconds: {description: "How long it took, in seconds.", type: float}
 """
 
 import base64

@@ -1,26 +1,26 @@
-"""How each check of the preflight is proven: the fault of the lab that it finds, and what it says then.
+"""How each preflight check is proven: the fault of the lab that it detects, and what it reports.
 
-Faults that do not hide each other are broken together, in batches, and seen in one run; no service runs meanwhile.
-A check that is not here cannot be broken in the lab: its unit tests judge recorded facts.
+Faults that do not hide each other are caused together, in batches, and detected in one run, without a running service.
+For a check that is not listed the lab cannot cause a fault: its unit tests evaluate recorded facts.
 """
 
 from typing import NamedTuple, Tuple
 
 
 class Proof(NamedTuple):
-    """A fault, the check's verdict on it, and a word that the message is to have."""
+    """A fault, the verdict of the check, and a word that its message must contain."""
 
     batch: int
     node: str
     fault: Tuple[str, ...]
     verdict: str
     says: str
-    seen_on: str = ""  # the node whose verdict it is, when it is not the broken one
+    seen_on: str = ""  # the node with the verdict, if it is not the broken one
 
 
 ONE, TWO = "a2-node1", "a2-node2"
 PROOFS = {
-    # what does not hide anything
+    # faults that hide nothing
     "npu.health": Proof(1, ONE, ("unhealthy-chip", "3:Alarm"), "fail", "NPU 3"),
     "npu.idle.processes": Proof(1, ONE, ("busy-chip", "0"), "fail", "python3.10"),
     "npu.devices": Proof(1, TWO, ("no-device-nodes",), "fail", "/dev/davinci0"),
@@ -44,7 +44,7 @@ PROOFS = {
     "weights.same": Proof(1, TWO, ("weights-differ",), "fail", "a2-node1: "),
     "weights.quantization": Proof(1, ONE, ("wrong-quantization", "awq"), "fail", "awq"),
     "weights.load_time": Proof(1, TWO, ("huge-weights", "4000"), "fail", "s"),
-    # a second fault of the same things
+    # a second fault of the same parts
     "npu.count": Proof(2, ONE, ("missing-chip", "3"), "fail", "7 chips"),
     "npu.firmware": Proof(2, ONE, ("old-firmware",), "warn", "1.80"),
     "fabric.net_health": Proof(2, ONE, ("net-unhealthy", "0"), "fail", "chip 0"),
@@ -63,7 +63,7 @@ PROOFS = {
     "container.holds_device": Proof(2, ONE, ("foreign-container", "0"), "fail", "davinci0"),
     "weights.architecture": Proof(2, ONE, ("wrong-architecture",), "fail", "Qwen3MoeForCausalLM"),
     "weights.served": Proof(2, TWO, ("weights-incomplete",), "fail", "shards"),
-    # what hides others
+    # faults that hide others
     "npu.tool": Proof(3, ONE, ("driver-down",), "fail", "-8005"),
     "fabric.tool": Proof(3, ONE, ("hccn-tool-missing",), "fail", "hccn_tool"),
     "engine.running": Proof(3, ONE, ("engine-down",), "fail", ""),
@@ -78,7 +78,7 @@ PROOFS = {
     "node.reachable": Proof(5, TWO, ("unreachable",), "fail", "10.213.0.12"),
 }
 
-# What no fault breaks, since it is an input that is wrong: the test that proves it.
+# Checks of the input, which no fault of the lab can break: the test that proves them.
 PROVEN_BY_INPUT = {
     "network.listen": "tests/integration/test_secrets.py",
     "tls.certificate": "tests/integration/test_secrets.py",

@@ -1,4 +1,4 @@
-"""Each check of the preflight finds the fault that it is for, and does not find it on a healthy node."""
+"""Each preflight check detects its fault, and does not report it on a healthy node."""
 
 import functools
 import json
@@ -11,7 +11,7 @@ from .proofs import PROOFS
 
 @pytest.fixture(scope="module", autouse=True)
 def without_a_service(deployed):
-    """Images are loaded, no service runs; afterwards it runs again."""
+    """Images are loaded and no service is running; afterwards it is started again."""
     assert playbook("stop.yml").rc == 0
     yield
     assert playbook("start.yml").rc == 0
@@ -27,8 +27,8 @@ def verdicts(path):
 
 
 @functools.lru_cache(maxsize=None)
-def told(batch, folder):
-    """What preflight says with a batch of faults; batch 0 is the healthy lab."""
+def verdicts_of(batch, folder):
+    """The verdicts with a batch of faults; batch 0 is the healthy lab."""
     faults = {(proof.node, proof.fault) for proof in PROOFS.values() if proof.batch == batch}
     path = folder / f"{batch}.json"
     try:
@@ -49,10 +49,10 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("verdicts")
 
 
-def test_the_healthy_lab_has_nothing_to_complain_of(folder):
+def test_the_healthy_lab_passes_everything(folder):
     found = {
         (node, name): check["verdict"]
-        for node, checks in told(0, folder).items()
+        for node, checks in verdicts_of(0, folder).items()
         for name, check in checks.items()
         if check["verdict"] not in ("pass", "skipped")
     }
@@ -62,7 +62,7 @@ def test_the_healthy_lab_has_nothing_to_complain_of(folder):
 @pytest.mark.parametrize("name", PROOFS)
 def test_check_finds_its_fault(name, folder):
     proof = PROOFS[name]
-    seen = told(proof.batch, folder)[proof.seen_on or proof.node][name]
+    seen = verdicts_of(proof.batch, folder)[proof.seen_on or proof.node][name]
     assert seen["verdict"] == proof.verdict, seen
     assert seen["seen"], seen
     assert seen["wanted"], seen
@@ -70,7 +70,7 @@ def test_check_finds_its_fault(name, folder):
     assert proof.says in seen["seen"] + seen["wanted"] + seen["remedy"], seen
 
 
-def test_saved_facts_are_judged_without_the_nodes(folder):
+def test_saved_facts_are_evaluated_without_the_nodes(folder):
     asked, again = folder / "asked.json", folder / "again.json"
     save = playbook(
         "preflight.yml", "-e", f"npu_preflight_save_facts={folder}/facts", "-e", f"npu_preflight_report={asked}"
@@ -113,7 +113,7 @@ def test_junit_report(folder):
 
 
 def test_a_preflight_is_a_handful_of_round_trips():
-    """Tasks that go to a node: one per node for its own facts, one for what nodes find of each other."""
+    """Tasks that run on a node: one for its own facts, one for what the nodes find out about each other."""
     tasks = (ROOT / "roles" / "npu_preflight" / "tasks" / "main.yml").read_text()
     assert tasks.count("module: node_facts") == tasks.count("module: peer_facts") == 1
     assert tasks.count("ascend_ops.vllm.gather:") == 2

@@ -1,4 +1,4 @@
-"""What a healthy node tells of its engine, its checkpoints and itself, for tests of the checks."""
+"""The facts of a healthy node - engine, checkpoints, machine - for tests of the checks."""
 
 import copy
 import re
@@ -104,7 +104,7 @@ def host_facts(node):
 
 
 def own_facts(node):
-    """All of them, and what of the rest the checks of engine, weights, host and versions look at."""
+    """All of them, and what else the checks of engine, weights, host and versions use."""
     return copy.deepcopy(
         {
             "python": "3.9.9",
@@ -132,8 +132,8 @@ def put(*path_and_value):
     return change
 
 
-def check_judge(module, node, change=None, policy=None):
-    """{id: verdict} of a module's judge on a node whose healthy facts were changed; each verdict must be whole."""
+def evaluated(module, node, change=None, policy=None):
+    """{id: verdict} of a domain on a node whose healthy facts were changed; each verdict must be complete."""
     facts = own_facts(node)
     if change:
         change(facts)
@@ -142,7 +142,7 @@ def check_judge(module, node, change=None, policy=None):
 
 
 def whole(checks, module):
-    """{id: verdict}; each must have all its words, and stand in the module's catalogue."""
+    """{id: verdict}; each must have all its texts, and be in the domain's catalogue."""
     for check in checks:
         assert set(check) == {"id", "verdict", "seen", "wanted", "remedy"}, check
         assert check["seen"] and check["wanted"], check
@@ -153,7 +153,7 @@ def whole(checks, module):
 
 
 def catalogue(module):
-    """The catalogue is whole prose."""
+    """The entries of the catalogue are complete."""
     for name, entry in module.CHECKS.items():
         assert isinstance(entry, Check), name
         assert entry.why and entry.read and entry.remedy, name
@@ -161,5 +161,5 @@ def catalogue(module):
         assert not entry.source or entry.source.startswith("https://"), name
 
 
-# What a node tells that was never heard of, is of an older version, or could not read anything.
+# Facts of an unknown node, of an older version, or of a node on which nothing could be read.
 EMPTY = [{}, {"engine": None, "weights": None, "host": None, "npu": None}, {"engine": {}, "weights": [], "host": {}}]

@@ -16,7 +16,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.engine impo
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
-from healthy import EMPTY, GB, catalogue, check_judge, own_facts, put, whole
+from healthy import EMPTY, GB, catalogue, evaluated, own_facts, put, whole
 from hypothesis import given
 from hypothesis import strategies as st
 from test_plan import a2, a3
@@ -56,7 +56,7 @@ def image(**changes):
 
 @pytest.mark.parametrize("node", [NODES[0], NODES[1], A3], ids=["primary", "secondary", "a3"])
 def test_a_healthy_node_passes_everything(node):
-    verdicts = check_judge(engine, node)
+    verdicts = evaluated(engine, node)
     assert {check["verdict"] for check in verdicts.values()} == {"pass"}, verdicts
     assert list(verdicts) == [name for name in engine.CHECKS if name != "image.same"]
 
@@ -132,27 +132,27 @@ BROKEN = [
 
 @pytest.mark.parametrize("change, check, word, seen, named", BROKEN)
 def test_broken(change, check, word, seen, named):
-    found = check_judge(engine, NODES[0], change)[check]
+    found = evaluated(engine, NODES[0], change)[check]
     assert (found["verdict"], seen in found["seen"]) == (word, True), found
     assert named in found["remedy"] or named in found["wanted"], found
 
 
 def test_what_is_as_good_as_healthy():
-    def judged(change, node=NODES[0]):
-        return check_judge(engine, node, change)
+    def verdicts_on(change, node=NODES[0]):
+        return evaluated(engine, node, change)
 
-    assert judged(absent(True, 33 * GB, 16 * GB))["engine.storage"]["verdict"] == "pass"
-    assert judged(absent(True))["image.available"]["verdict"] == "pass"
-    # The tag tells where the image's environment does not, and a name that tells nothing is not judged.
-    assert judged(image(soc=None))["image.hardware"]["seen"] == "tag v0.20.2rc1: for a2"
-    assert judged(absent(True), A3)["image.hardware"]["seen"] == "tag v0.20.2rc1-a3: for a3"
+    assert verdicts_on(absent(True, 33 * GB, 16 * GB))["engine.storage"]["verdict"] == "pass"
+    assert verdicts_on(absent(True))["image.available"]["verdict"] == "pass"
+    # The tag decides if the image's environment does not, and a name without a hint is not evaluated.
+    assert verdicts_on(image(soc=None))["image.hardware"]["seen"] == "tag v0.20.2rc1: for a2"
+    assert verdicts_on(absent(True), A3)["image.hardware"]["seen"] == "tag v0.20.2rc1-a3: for a3"
     own = dict(NODES[0], container=dict(NODES[0]["container"], image="registry.example/llm@sha256:77"))
-    assert judged(absent(True), own)["image.hardware"]["verdict"] == "skipped"
+    assert verdicts_on(absent(True), own)["image.hardware"]["verdict"] == "skipped"
     # Old engines are known to be right for a container without the seccomp profile.
     free = dict(NODES[0], container=dict(NODES[0]["container"], privileged=True))
-    assert judged(put("engine", "version", "18.09.0"), free)["engine.version"]["verdict"] == "pass"
+    assert verdicts_on(put("engine", "version", "18.09.0"), free)["engine.version"]["verdict"] == "pass"
     for harmless in (other(running=False), other(devices=["/dev/davinci8"]), other(devices=[], privileged=True)):
-        found = judged(put("engine", "others", [harmless]))["container.holds_device"]
+        found = verdicts_on(put("engine", "others", [harmless]))["container.holds_device"]
         assert found["verdict"] == "pass"
     assert found["seen"] == "none; privileged: mindie"
 
@@ -161,16 +161,16 @@ def test_a_wrong_tag_is_seen_before_the_image_is_there():
     node = dict(
         NODES[0], container=dict(NODES[0]["container"], image="quay.io/ascend/vllm-ascend:v0.20.2rc1-a3-openeuler")
     )
-    assert check_judge(engine, node, absent(True))["image.hardware"]["verdict"] == "fail"
+    assert evaluated(engine, node, absent(True))["image.hardware"]["verdict"] == "fail"
 
 
 def replica(change=None):
     facts = {node["host"]: own_facts(node) for node in NODES}
     if change:
         change(facts)
-    told = evaluate_replica(NODES, facts, {})
-    assert set(told) == {node["host"] for node in NODES}
-    return whole(told[NODES[1]["host"]], engine)["image.same"]
+    reported = evaluate_replica(NODES, facts, {})
+    assert set(reported) == {node["host"] for node in NODES}
+    return whole(reported[NODES[1]["host"]], engine)["image.same"]
 
 
 def second(change):
@@ -272,14 +272,14 @@ esac
     return path
 
 
-def told(docker, archive="", timeout=10):
+def gathered(docker, archive="", timeout=10):
     facts = gather(NODES[0], {"engine": str(docker), "timeout": timeout, "archive": archive})
     assert json.loads(json.dumps(facts)) == facts
     return facts
 
 
 def test_what_an_engine_tells(docker):
-    facts = told(docker, archive=str(docker))
+    facts = gathered(docker, archive=str(docker))
     assert (facts["error"], facts["version"], facts["kind"]) == ("", "20.10.24+dfsg1", "docker")
     assert (facts["cgroup_driver"], facts["cgroup_version"], facts["storage_driver"]) == ("cgroupfs", "1", "overlay2")
     assert (facts["live_restore"], facts["logging_driver"], facts["data_root"]) == (True, "json-file", "/")
@@ -297,10 +297,10 @@ def test_what_an_engine_tells(docker):
 def test_an_engine_that_hangs_or_is_not_there(docker, tmp_path):
     (tmp_path / "slow").touch()
     started = time.monotonic()
-    assert "no answer within 0.5 s" in told(docker, timeout=0.5)["error"]
+    assert "no answer within 0.5 s" in gathered(docker, timeout=0.5)["error"]
     assert time.monotonic() - started < 5
-    assert "no command '/nowhere/docker'" in told("/nowhere/docker")["error"]
-    assert told("/nowhere/podman")["kind"] == "podman"
+    assert "no command '/nowhere/docker'" in gathered("/nowhere/docker")["error"]
+    assert gathered("/nowhere/podman")["kind"] == "podman"
 
 
 @pytest.mark.parametrize(
@@ -315,14 +315,14 @@ def test_an_engine_that_hangs_or_is_not_there(docker, tmp_path):
 )
 def test_an_engine_that_answers_otherwise(docker, tmp_path, name, content):
     (tmp_path / name).write_text(content)
-    whole(engine.evaluate(NODES[0], dict(own_facts(NODES[0]), engine=told(docker)), {}), engine)
+    whole(engine.evaluate(NODES[0], dict(own_facts(NODES[0]), engine=gathered(docker)), {}), engine)
 
 
-def test_an_image_that_is_told_otherwise(docker, tmp_path):
+def test_an_image_that_is_reported_otherwise(docker, tmp_path):
     (tmp_path / "image.json").write_text('[{"Id": "sha256:1", "Config": null}]')
-    assert told(docker)["image"]["soc"] is None
+    assert gathered(docker)["image"]["soc"] is None
     (tmp_path / "image.json").write_text('[{"Config": 3}]')
-    assert "not understood" in told(docker)["error"]
+    assert "could not be parsed" in gathered(docker)["error"]
 
 
 def test_numbers_of_visible_devices():

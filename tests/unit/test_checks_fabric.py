@@ -1,4 +1,4 @@
-"""The chips' network: what is read of it, from stand-ins for hccn_tool, and what is judged of what was read."""
+"""The chips' network: facts from stand-ins for hccn_tool, and verdicts on facts."""
 
 import copy
 import json
@@ -51,13 +51,15 @@ def chip_facts(number, chip):
 
 
 def healthy(nodes):
-    """{host: what a good node tells}."""
+    """{host: facts of a healthy node}."""
     facts = {}
     for number, node in enumerate(nodes, 1):
         chips = {str(chip): chip_facts(number, chip) for chip in npu_chips.chips_of(node)}
         facts[node["host"]] = {
             "fabric": {"tool": "/usr/local/Ascend/driver/tools/hccn_tool", "error": "", "chips": chips, "seconds": 1.0},
-            "hccn_conf": {chip: {"address": told["address"], "netmask": "255.255.0.0"} for chip, told in chips.items()},
+            "hccn_conf": {
+                chip: {"address": reported["address"], "netmask": "255.255.0.0"} for chip, reported in chips.items()
+            },
             "peers": {
                 "ping_error": "",
                 "pings": [
@@ -80,7 +82,7 @@ def healthy(nodes):
     return facts
 
 
-def judged(nodes=A2, change=None, host=None, facts=None):
+def verdicts_on(nodes=A2, change=None, host=None, facts=None):
     """{check: verdict} of the first node."""
     facts = healthy(nodes) if facts is None else facts
     if change:
@@ -102,16 +104,16 @@ def words(verdicts):
 
 
 def chip(number, **values):
-    """A change: what chip *number* of the first A2 node tells."""
+    """A change of the facts of chip *number* of the first A2 node."""
     return lambda facts: facts["a2-node1"]["fabric"]["chips"][str(number)].update(values)
 
 
 def every(**values):
-    """A change: what all chips of both A2 nodes tell."""
+    """A change of the facts of all chips of both A2 nodes."""
 
     def change(facts):
-        for told in facts.values():
-            for entry in told["fabric"]["chips"].values():
+        for reported in facts.values():
+            for entry in reported["fabric"]["chips"].values():
                 entry.update(copy.deepcopy(values))
 
     return change
@@ -202,68 +204,70 @@ BROKEN = [
 
 def test_a_healthy_pair_passes():
     for host in ("a2-node1", "a2-node2"):
-        verdicts = words(judged(host=host))
+        verdicts = words(verdicts_on(host=host))
         assert verdicts.pop("fabric.superpod") == "skipped"
         assert set(verdicts.values()) == {"pass"}
 
 
 @pytest.mark.parametrize("change, check, word, seen", BROKEN)
 def test_broken(change, check, word, seen):
-    found = judged(change=change)[check]
+    found = verdicts_on(change=change)[check]
     assert found["verdict"] == word, found
     assert seen in found["seen"], found
 
 
 def test_a_broken_node_is_seen_by_its_mate_only_where_both_matter():
-    other = words(judged(change=chip(3, link="DOWN", net_health="Init"), host="a2-node2"))
+    other = words(verdicts_on(change=chip(3, link="DOWN", net_health="Init"), host="a2-node2"))
     assert (other["fabric.link"], other["fabric.net_health"]) == ("pass", "pass")
-    assert words(judged(change=chip(0, tls=True), host="a2-node2"))["fabric.tls"] == "fail"
-    assert words(judged(change=chip(0, address="29.1.2.10"), host="a2-node2"))["fabric.addresses"] == "fail"
+    assert words(verdicts_on(change=chip(0, tls=True), host="a2-node2"))["fabric.tls"] == "fail"
+    assert words(verdicts_on(change=chip(0, address="29.1.2.10"), host="a2-node2"))["fabric.addresses"] == "fail"
 
 
 def test_back_to_back_is_refused_with_expert_parallelism_only():
     dense = copy.deepcopy(A2)
     for node in dense:
         node["argv"] = [word for word in node["argv"] if word != "--enable-expert-parallel"]
-    assert judged(dense, every(lldp=NO_PEER))["fabric.switch"]["verdict"] == "warn"
-    assert judged(A2, every(lldp=None))["fabric.switch"]["verdict"] == "unknown"
+    assert verdicts_on(dense, every(lldp=NO_PEER))["fabric.switch"]["verdict"] == "warn"
+    assert verdicts_on(A2, every(lldp=None))["fabric.switch"]["verdict"] == "unknown"
 
 
 def test_subnets_that_differ_behind_gateways_only_warn():
     def rails(facts):
-        for number, told in enumerate(facts.values()):
-            for name, entry in told["fabric"]["chips"].items():
+        for number, reported in enumerate(facts.values()):
+            for name, entry in reported["fabric"]["chips"].items():
                 entry.update(address=f"10.{number}.{name}.2", netmask="255.255.255.0")
-                told["hccn_conf"][name] = {"address": entry["address"], "gateway": f"10.{number}.{name}.1"}
+                reported["hccn_conf"][name] = {"address": entry["address"], "gateway": f"10.{number}.{name}.1"}
 
-    assert judged(change=rails)["fabric.addresses"]["verdict"] == "warn"
+    assert verdicts_on(change=rails)["fabric.addresses"]["verdict"] == "warn"
 
     def one_rail(facts):
         rails(facts)
-        for number, told in enumerate(facts.values()):
-            for name, entry in told["fabric"]["chips"].items():
-                entry["address"] = told["hccn_conf"][name]["address"] = f"10.0.{name}.{2 + number}"
+        for number, reported in enumerate(facts.values()):
+            for name, entry in reported["fabric"]["chips"].items():
+                entry["address"] = reported["hccn_conf"][name]["address"] = f"10.0.{name}.{2 + number}"
 
-    assert judged(change=one_rail)["fabric.addresses"]["verdict"] == "pass"  # a subnet for each number
+    assert verdicts_on(change=one_rail)["fabric.addresses"]["verdict"] == "pass"  # a subnet for each number
 
 
 def test_a_single_node_is_never_failed_for_roce():
-    assert set(words(judged(SINGLE)).values()) == {"pass", "skipped"}
+    assert set(words(verdicts_on(SINGLE)).values()) == {"pass", "skipped"}
 
     def bare(facts):
         for entry in facts["a3-node1"]["fabric"]["chips"].values():
             entry.update(link="DOWN", net_health="Init", address=None, optical={"present": False}, lldp=None, tls=None)
 
-    verdicts = judged(SINGLE, bare)
+    verdicts = verdicts_on(SINGLE, bare)
     assert set(words(verdicts).values()) <= {"pass", "skipped"}
     assert "over HCCS" in verdicts["fabric.link"]["seen"] and "DOWN" in verdicts["fabric.link"]["seen"]
-    tool = judged(SINGLE, lambda facts: facts["a3-node1"].update(fabric={"error": "none", "tool": None, "chips": {}}))
+    tool = verdicts_on(
+        SINGLE, lambda facts: facts["a3-node1"].update(fabric={"error": "none", "tool": None, "chips": {}})
+    )
     assert tool["fabric.tool"]["verdict"] == "warn"
 
 
 def test_a3_nodes_of_one_super_pod():
     nodes = two_a3()
-    verdicts = words(judged(nodes))
+    verdicts = words(verdicts_on(nodes))
     assert verdicts.pop("fabric.switch") == "skipped"
     assert set(verdicts.values()) == {"pass"}
 
@@ -273,17 +277,17 @@ def test_a3_nodes_of_one_super_pod():
     def pod(**values):
         return first(superpod=dict({"sdid": 77, "superpod": 0, "size": 384, "server": 1}, **values))
 
-    assert judged(nodes, pod(superpod=4))["fabric.superpod"]["seen"] == "super-pod 0: x, y; super-pod 4: x"
-    assert judged(nodes, pod(superpod=4))["fabric.superpod"]["verdict"] == "fail"
-    assert judged(nodes, pod(sdid=2003))["fabric.superpod"]["verdict"] == "fail"
-    assert judged(nodes, first(superpod=None))["fabric.superpod"]["verdict"] == "unknown"
-    assert judged(nodes, first(link="DOWN"))["fabric.link"]["verdict"] == "warn"  # HCCS may do
+    assert verdicts_on(nodes, pod(superpod=4))["fabric.superpod"]["seen"] == "super-pod 0: x, y; super-pod 4: x"
+    assert verdicts_on(nodes, pod(superpod=4))["fabric.superpod"]["verdict"] == "fail"
+    assert verdicts_on(nodes, pod(sdid=2003))["fabric.superpod"]["verdict"] == "fail"
+    assert verdicts_on(nodes, first(superpod=None))["fabric.superpod"]["verdict"] == "unknown"
+    assert verdicts_on(nodes, first(link="DOWN"))["fabric.link"]["verdict"] == "warn"  # HCCS may do
 
 
 @pytest.mark.parametrize("nodes", [A2, SINGLE, two_a3()])
-@pytest.mark.parametrize("told", [{}, None, {"error": "unreachable"}, {"fabric": {}, "peers": {}}])
-def test_nothing_told_is_never_a_pass(nodes, told):
-    verdicts = words(judged(nodes, facts={node["host"]: told for node in nodes}))
+@pytest.mark.parametrize("reported", [{}, None, {"error": "unreachable"}, {"fabric": {}, "peers": {}}])
+def test_missing_facts_are_never_a_pass(nodes, reported):
+    verdicts = words(verdicts_on(nodes, facts={node["host"]: reported for node in nodes}))
     assert "pass" not in verdicts.values() and "fail" not in verdicts.values()
 
 
@@ -395,6 +399,6 @@ VALUES = (
         st.sampled_from(["link", "net_health", "address", "netmask", "tls"]), VALUES | st.integers(), max_size=5
     )
 )
-def test_odd_values_are_judged_without_a_crash(values):
+def test_odd_values_do_not_crash(values):
     values = {key: value if key == "tls" or value is None else str(value) for key, value in values.items()}
-    judged(change=every(**values))
+    verdicts_on(change=every(**values))

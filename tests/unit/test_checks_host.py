@@ -21,7 +21,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.host import
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
-from healthy import EMPTY, catalogue, check_judge, put, whole
+from healthy import EMPTY, catalogue, evaluated, put, whole
 from hypothesis import given
 from hypothesis import strategies as st
 from test_plan import a2, a3
@@ -33,13 +33,13 @@ GIB = 1 << 30
 OWN, OTHER = "a" * 64, "b" * 64
 
 
-def judged(change=None, node=N, policy=None):
-    return check_judge(checks_host, node, change, policy)
+def verdicts_on(change=None, node=N, policy=None):
+    return evaluated(checks_host, node, change, policy)
 
 
 @pytest.mark.parametrize("node", [NODES[0], NODES[1], A3], ids=["primary", "secondary", "a3"])
 def test_a_healthy_node_passes_everything(node):
-    verdicts = judged(node=node)
+    verdicts = verdicts_on(node=node)
     assert {check["verdict"] for check in verdicts.values()} == {"pass"}, verdicts
     assert set(verdicts) == set(checks_host.CHECKS)
 
@@ -160,7 +160,7 @@ BROKEN = [
 
 @pytest.mark.parametrize("change, check, word, seen, named", BROKEN)
 def test_broken(change, check, word, seen, named):
-    found = judged(change)[check]
+    found = verdicts_on(change)[check]
     assert (found["verdict"], seen in found["seen"]) == (word, True), found
     assert named in found["remedy"] or named in found["wanted"], found
 
@@ -169,7 +169,7 @@ def test_broken(change, check, word, seen, named):
     "size, word", [("64m", "fail"), ("512m", "warn"), ("1g", "pass"), ("4t", "warn"), ("?", "unknown")]
 )
 def test_shared_memory_of_the_plan(size, word):
-    assert judged(node=with_shm(size))["host.shm"]["verdict"] == word
+    assert verdicts_on(node=with_shm(size))["host.shm"]["verdict"] == word
 
 
 def test_sizes():
@@ -180,32 +180,34 @@ def test_sizes():
 
 def test_the_oldest_python_is_the_controllers():
     older = put("host", "python", "3.7.9")
-    assert judged(older, policy={})["host.python"]["verdict"] == "pass"
-    assert judged(older, policy={"min_python": "3.9"})["host.python"]["verdict"] == "fail"
-    assert judged(put("host", "python", "3.10.2"), policy={"min_python": "3.9"})["host.python"]["verdict"] == "pass"
+    assert verdicts_on(older, policy={})["host.python"]["verdict"] == "pass"
+    assert verdicts_on(older, policy={"min_python": "3.9"})["host.python"]["verdict"] == "fail"
+    assert (
+        verdicts_on(put("host", "python", "3.10.2"), policy={"min_python": "3.9"})["host.python"]["verdict"] == "pass"
+    )
 
 
 def test_what_does_not_apply_is_skipped():
     plain = dict(N, argv=["vllm", "serve", "/m", "--additional-config", '{"enable_cpu_binding": false}'])
     few = put("host", "cpus", "online", 8)
-    assert judged(few, plain)["host.cpus_per_npu"]["verdict"] == "skipped"
-    found = judged(both(few, put("host", "machine", "x86_64")))["host.cpus_per_npu"]
+    assert verdicts_on(few, plain)["host.cpus_per_npu"]["verdict"] == "skipped"
+    found = verdicts_on(both(few, put("host", "machine", "x86_64")))["host.cpus_per_npu"]
     assert found["verdict"] == "skipped" and "x86_64" in found["seen"]
-    assert judged(put("host", "numa", []))["host.numa"]["verdict"] == "skipped"
-    assert judged(put("service_pids", [1]))["host.memory"]["verdict"] == "skipped"
+    assert verdicts_on(put("host", "numa", []))["host.numa"]["verdict"] == "skipped"
+    assert verdicts_on(put("service_pids", [1]))["host.memory"]["verdict"] == "skipped"
     assert binds_cpus(["--additional-config={"]) is binds_cpus(["--additional-config", "[]"]) is binds_cpus([]) is False
 
 
 def test_what_is_as_good_as_healthy():
     permitted = both(put("host", "selinux", "enforcing"), put("engine", "security", ["name=seccomp"]))
-    assert judged(permitted)["host.selinux"]["verdict"] == "pass"
+    assert verdicts_on(permitted)["host.selinux"]["verdict"] == "pass"
     fixed = {"cpus": 192, "writable": 0, "governors": ["performance"]}
-    assert judged(put("host", "cpufreq", fixed))["host.cpufreq"]["verdict"] == "pass"
+    assert verdicts_on(put("host", "cpufreq", fixed))["host.cpufreq"]["verdict"] == "pass"
     settable = {"cpus": 192, "writable": 192, "governors": ["powersave"]}
-    assert judged(put("host", "cpufreq", settable))["host.cpufreq"]["verdict"] == "pass"
+    assert verdicts_on(put("host", "cpufreq", settable))["host.cpufreq"]["verdict"] == "pass"
     endless = put("host", "limits", "dockerd", "nofile", [1024, -1])
-    assert judged(endless)["host.ulimits"]["verdict"] == "pass"
-    far = judged(put("host", "numa", 3, "cpus", 0))["host.numa"]  # memory of another kind has no CPUs
+    assert verdicts_on(endless)["host.ulimits"]["verdict"] == "pass"
+    far = verdicts_on(put("host", "numa", 3, "cpus", 0))["host.numa"]  # memory of another kind has no CPUs
     assert far["verdict"] == "pass"
 
 
@@ -213,12 +215,12 @@ def test_its_own_service_is_not_stale():
     running = both(
         put("engine", "container", {"id": OWN, "running": True}), put("host", "stale", [process(OWN), process(OWN, 2)])
     )
-    assert judged(running)["service.stale"]["verdict"] == "pass"
+    assert verdicts_on(running)["service.stale"]["verdict"] == "pass"
     # One of the same name that this collection did not create is not its own.
-    assert judged(both(running, put("engine", "foreign", True)))["service.stale"]["verdict"] == "warn"
+    assert verdicts_on(both(running, put("engine", "foreign", True)))["service.stale"]["verdict"] == "warn"
     second = dict(old(running=True), devices=["/dev/davinci8"])
     beside = both(running, put("engine", "others", [second]), put("host", "stale", [process(OTHER)]))
-    found = judged(beside)["service.stale"]
+    found = verdicts_on(beside)["service.stale"]
     assert found["verdict"] == "pass" and "other chips" in found["seen"]
 
 

@@ -4,7 +4,7 @@ import copy
 import hashlib
 from pathlib import Path
 
-import healthy as told
+import healthy as common
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import node as checks_node
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.failures import explain_failure
@@ -22,7 +22,7 @@ SINGLE = processes(plan(a3()))[0]
 
 
 def healthy(node, npu=A2):
-    """What a good node tells."""
+    """The facts of a healthy node."""
     container = node["container"]
     return copy.deepcopy(
         {
@@ -39,12 +39,12 @@ def healthy(node, npu=A2):
     )
 
 
-def judged(change=None, node=NODE, npu=A2):
-    """{check: verdict} after *change* has had its way with the facts."""
+def verdicts_on(change=None, node=NODE, npu=A2):
+    """{check: verdict} after *change* was applied to the facts."""
     facts = healthy(node, npu)
     if change:
         change(facts)
-    return told.whole(checks_node.evaluate(node, facts, {}), checks_node)
+    return common.whole(checks_node.evaluate(node, facts, {}), checks_node)
 
 
 def words(verdicts):
@@ -52,18 +52,18 @@ def words(verdicts):
 
 
 def test_a_healthy_node_passes_everything():
-    assert words(judged()) == {"pass"}
-    assert words(judged(node=SINGLE, npu=A3)) == {"pass"}
-    assert {"port.api", "port.rpc", "port.hccl"} <= set(judged())
-    assert "port.rpc" not in judged(node=SINGLE, npu=A3)
+    assert words(verdicts_on()) == {"pass"}
+    assert words(verdicts_on(node=SINGLE, npu=A3)) == {"pass"}
+    assert {"port.api", "port.rpc", "port.hccl"} <= set(verdicts_on())
+    assert "port.rpc" not in verdicts_on(node=SINGLE, npu=A3)
 
 
 def test_every_check_is_documented():
-    assert set(judged()) == set(checks_node.CHECKS)
-    told.catalogue(checks_node)
+    assert set(verdicts_on()) == set(checks_node.CHECKS)
+    common.catalogue(checks_node)
 
 
-put = told.put
+put = common.put
 
 
 def listener(port, pid=4711, name="nginx: master", own=False):
@@ -71,7 +71,7 @@ def listener(port, pid=4711, name="nginx: master", own=False):
 
 
 def chip(key, value):
-    """A change: something of the chip of NPU 3."""
+    """A change of a value of the chip of NPU 3."""
 
     def change(facts):
         facts["npu"]["devices"][3][key] = value
@@ -144,7 +144,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("change", "check", "verdict", "seen", "named"), BROKEN)
 def test_broken(change, check, verdict, seen, named):
-    found = judged(change)[check]
+    found = verdicts_on(change)[check]
     assert found["verdict"] == verdict, found
     assert seen in found["seen"]
     assert named in found["remedy"] or named in found["wanted"], found
@@ -160,21 +160,21 @@ def test_its_own_running_service_is_no_fault(memory, hbm):
         for device in facts["npu"]["devices"]:
             device.update(processes=[process], hbm_used_mb=58000)
 
-    verdicts = judged(running)
+    verdicts = verdicts_on(running)
     assert verdicts.pop("npu.idle.hbm")["verdict"] == hbm
     assert words(verdicts) == {"pass"}
     assert verdicts["port.hccl"]["seen"] == "in use by the service itself"
 
 
 def test_hccn_conf_matters_less_on_a_single_node():
-    assert judged(put("hccn_conf", None), SINGLE, A3)["fabric.hccn_conf"]["verdict"] == "warn"
+    assert verdicts_on(put("hccn_conf", None), SINGLE, A3)["fabric.hccn_conf"]["verdict"] == "warn"
 
 
 def test_npu_smi_may_be_in_either_place():
-    assert judged(put("paths", "/usr/local/bin/npu-smi", False))["driver.files"]["verdict"] == "pass"
+    assert verdicts_on(put("paths", "/usr/local/bin/npu-smi", False))["driver.files"]["verdict"] == "pass"
 
 
-def test_chips_of_another_service_are_not_judged():
+def test_chips_of_another_service_are_ignored():
     node = processes(plan(a2(devices=[0, 1, 2, 3], args={"tensor-parallel-size": 4})))[0]
 
     def busy(*rows):
@@ -184,15 +184,15 @@ def test_chips_of_another_service_are_not_judged():
 
         return change
 
-    assert words(judged(busy(4, 7), node)) == {"pass"}
-    assert judged(busy(3), node)["npu.idle.processes"]["verdict"] == "fail"
+    assert words(verdicts_on(busy(4, 7), node)) == {"pass"}
+    assert verdicts_on(busy(3), node)["npu.idle.processes"]["verdict"] == "fail"
 
 
 # -- where the API listens ------------------------------------------------------------------------------------------
 
 
 def listens(listen, change=None):
-    return judged(change, node=processes(plan(a3(listen=listen)))[0], npu=A3)
+    return verdicts_on(change, node=processes(plan(a3(listen=listen)))[0], npu=A3)
 
 
 @pytest.mark.parametrize("listen", ["node", "127.0.0.1", "0.0.0.0", "::"])
@@ -219,12 +219,12 @@ def test_an_ipv6_address_is_the_same_in_any_spelling():
 
 def test_a_secondary_listens_nowhere():
     node = processes(plan(a2()))[1]
-    assert judged(node=node)["network.listen"]["verdict"] == "skipped"
+    assert verdicts_on(node=node)["network.listen"]["verdict"] == "skipped"
 
 
 def test_a_name_is_not_looked_up():
     node = processes(plan(a3(args={"host": "somewhere"})))[0]
-    assert judged(node=node, npu=A3)["network.listen"]["verdict"] == "skipped"
+    assert verdicts_on(node=node, npu=A3)["network.listen"]["verdict"] == "skipped"
 
 
 @pytest.mark.parametrize(

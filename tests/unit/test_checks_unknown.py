@@ -1,4 +1,4 @@
-"""One thing that a node did not report, or told as something else, ends no check and turns no bad verdict into a pass."""
+"""A fact that is missing or of another kind ends no check and turns no bad verdict into a pass."""
 
 import copy
 
@@ -20,7 +20,7 @@ POLICY = {
     "min_python": "3.8",
     "architecture": "MiniMaxM2ForCausalLM",
 }
-# What a judge may raise on facts of another shape: its caller makes that "unknown".
+# What an evaluation may raise on facts of another shape: its caller turns that into "unknown".
 CAUGHT = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 
 
@@ -58,7 +58,7 @@ JSON = st.recursive(
 
 
 @given(st.data(), JSON)
-def test_a_value_of_another_kind_is_judged_or_left(data, value):
+def test_a_value_of_another_kind_is_evaluated_or_unknown(data, value):
     facts = own_facts(A3)
     path = data.draw(st.sampled_from(list(paths(facts))))
     inner = facts
@@ -78,5 +78,5 @@ def test_a_null_anywhere_ends_no_comparison(module):
     facts = {node["host"]: own_facts(node) for node in MEMBERS}
     last = MEMBERS[-1]["host"]
     for path in paths(facts[last]):
-        told = module.evaluate_replica(MEMBERS, dict(facts, **{last: without(facts[last], path)}), POLICY)
-        assert set(told) == set(facts)
+        reported = module.evaluate_replica(MEMBERS, dict(facts, **{last: without(facts[last], path)}), POLICY)
+        assert set(reported) == set(facts)

@@ -11,7 +11,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.checks import
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import releases
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
-from healthy import EMPTY, catalogue, check_judge, own_facts, put, whole
+from healthy import EMPTY, catalogue, evaluated, own_facts, put, whole
 from hypothesis import given
 from hypothesis import strategies as st
 from test_plan import a2, a3
@@ -21,8 +21,8 @@ N = NODES[0]
 CANN = {"driver_min": "25.0", "driver_paired": "26.0.RC1"}
 
 
-def judged(change=None, policy=None, node=N):
-    return check_judge(versions, node, change, {"driver_min": "25.0"} if policy is None else policy)
+def verdicts_on(change=None, policy=None, node=N):
+    return evaluated(versions, node, change, {"driver_min": "25.0"} if policy is None else policy)
 
 
 def driver(version):
@@ -31,7 +31,7 @@ def driver(version):
 
 def test_a_healthy_node_passes_everything():
     for node in (*NODES, processes(plan(a3()))[0]):
-        verdicts = judged(node=node)
+        verdicts = verdicts_on(node=node)
         assert {check["verdict"] for check in verdicts.values()} == {"pass"}, verdicts
         assert list(verdicts) == ["npu.driver", "npu.firmware"]
 
@@ -64,7 +64,7 @@ def test_driver_against_the_images_cann(version, policy, word, wanted):
     def change(facts):
         facts["npu"]["driver_version"] = facts["driver_package"] = version
 
-    found = judged(change, policy)["npu.driver"]
+    found = verdicts_on(change, policy)["npu.driver"]
     assert (found["verdict"], wanted in found["wanted"]) == (word, True), found
     assert (version or "not reported") in found["seen"]
 
@@ -76,7 +76,7 @@ def test_the_table_of_the_releases_can_be_compared():
 
 
 def test_the_package_tells_where_npu_smi_does_not():
-    assert judged(put("npu", {"code": "-8005"}))["npu.driver"]["verdict"] == "pass"
+    assert verdicts_on(put("npu", {"code": "-8005"}))["npu.driver"]["verdict"] == "pass"
 
 
 def firmware(**changes):
@@ -117,7 +117,7 @@ def recorded(facts):
     ],
 )
 def test_firmware_against_the_driver(change, word, seen):
-    found = judged(change)["npu.firmware"]
+    found = verdicts_on(change)["npu.firmware"]
     assert (found["verdict"], seen in found["seen"]) == (word, True), found
 
 

@@ -22,7 +22,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.weights imp
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
-from healthy import EMPTY, GB, catalogue, check_judge, own_facts, put, whole
+from healthy import EMPTY, GB, catalogue, evaluated, own_facts, put, whole
 from hypothesis import given
 from hypothesis import strategies as st
 from test_plan import a2, a3
@@ -33,8 +33,8 @@ POLICY = {"architecture": "MiniMaxM2ForCausalLM"}
 PATH = NODES[0]["weights"][0]["path"]
 
 
-def judged(change=None, node=NODES[0], policy=None):
-    return check_judge(checks_weights, node, change, POLICY if policy is None else policy)
+def verdicts_on(change=None, node=NODES[0], policy=None):
+    return evaluated(checks_weights, node, change, POLICY if policy is None else policy)
 
 
 def speed(megabytes, node=0):
@@ -43,7 +43,7 @@ def speed(megabytes, node=0):
 
 @pytest.mark.parametrize("node", [NODES[0], NODES[1], A3], ids=["primary", "secondary", "a3"])
 def test_a_healthy_node_passes_everything(node):
-    verdicts = judged(node=node)
+    verdicts = verdicts_on(node=node)
     assert {name: check["verdict"] for name, check in verdicts.items() if check["verdict"] != "pass"} == (
         {} if node is A3 else {"weights.draft": "skipped"}
     )
@@ -103,7 +103,7 @@ BROKEN = [
 
 @pytest.mark.parametrize("node, change, check, word, seen, named", BROKEN)
 def test_broken(node, change, check, word, seen, named):
-    found = judged(change, node)[check]
+    found = verdicts_on(change, node)[check]
     assert (found["verdict"], seen in found["seen"]) == (word, True), found
     assert named in found["remedy"] or named in found["wanted"], found
 
@@ -112,34 +112,34 @@ def test_a_directory_that_hangs_is_unknown():
     def hang(facts):
         facts["weights"][0].update(exists=None, problems=["the directory did not respond within 5 s"])
 
-    verdicts = judged(hang)
+    verdicts = verdicts_on(hang)
     assert {check["verdict"] for check in verdicts.values()} == {"unknown", "skipped"}
     assert "did not respond within 5 s" in verdicts["weights.served"]["seen"]
 
 
 def test_the_ready_timeout_of_the_plan_counts():
     node = dict(N, env={key: value for key, value in N["env"].items() if key != "VLLM_ENGINE_READY_TIMEOUT_S"})
-    assert judged(speed(1000))["weights.load_time"]["verdict"] == "pass"
-    found = judged(speed(100), node)["weights.load_time"]
+    assert verdicts_on(speed(1000))["weights.load_time"]["verdict"] == "pass"
+    found = verdicts_on(speed(100), node)["weights.load_time"]
     assert found["verdict"] == "fail" and "600 s" in found["wanted"] and "default" in found["wanted"]
     # A small one is read in time from any disk, and cannot be read.
-    found = judged(lambda facts: facts["weights"][0].update(bytes=1500000, read=None), node)["weights.load_time"]
+    found = verdicts_on(lambda facts: facts["weights"][0].update(bytes=1500000, read=None), node)["weights.load_time"]
     assert found["verdict"] == "pass"
 
 
 def test_the_architecture_is_the_recipes():
     node = dict(N, recipe=dict(N["recipe"], architecture="MiniMaxM2ForCausalLM"))
     other = put("weights", 0, "architecture", "Qwen3ForCausalLM")
-    assert judged(other, node, {})["weights.architecture"]["verdict"] == "fail"
+    assert verdicts_on(other, node, {})["weights.architecture"]["verdict"] == "fail"
     plain = dict(N, recipe={key: value for key, value in N["recipe"].items() if key != "architecture"})
-    assert judged(other, plain, {})["weights.architecture"]["verdict"] == "skipped"
+    assert verdicts_on(other, plain, {})["weights.architecture"]["verdict"] == "skipped"
 
 
 def test_weights_of_another_kind_than_the_flag():
     other = dict(N, argv=N["argv"] + ["--quantization=compressed-tensors"])
-    assert judged(node=other)["weights.quantization"]["verdict"] == "fail"
+    assert verdicts_on(node=other)["weights.quantization"]["verdict"] == "fail"
     right = put("weights", 0, "quantization", "compressed-tensors")
-    assert judged(right, other)["weights.quantization"]["verdict"] == "pass"
+    assert verdicts_on(right, other)["weights.quantization"]["verdict"] == "pass"
     assert flag(["--a", "b"], "--a") == flag(["--a=b"], "--a") == "b"
     assert flag(["--a"], "--a") is flag(["--ab=c"], "--a") is None
 
@@ -148,9 +148,9 @@ def replica(change=None):
     facts = {node["host"]: own_facts(node) for node in NODES}
     if change:
         change(facts[NODES[1]["host"]])
-    told = evaluate_replica(NODES, facts, {})
-    assert set(told) == set(facts)
-    return whole(told[NODES[0]["host"]], checks_weights)["weights.same"]
+    reported = evaluate_replica(NODES, facts, {})
+    assert set(reported) == set(facts)
+    return whole(reported[NODES[0]["host"]], checks_weights)["weights.same"]
 
 
 def test_one_checkpoint_on_all_nodes():
@@ -384,7 +384,7 @@ def test_the_speed_is_measured_in_little_time(tmp_path):
     assert read_speed(str(tmp_path), names[:2]) is None and read_speed(str(tmp_path), []) is None
 
 
-def test_the_speed_of_a_slow_disk_is_told_after_the_time_is_up(tmp_path, monkeypatch):
+def test_the_speed_of_a_slow_disk_is_known_after_the_time_is_up(tmp_path, monkeypatch):
     with open(str(tmp_path / "s"), "wb") as stream:
         stream.truncate(40 << 20)
     real = os.pread

@@ -77,14 +77,14 @@ def test_all_meet_and_the_ports_are_free_again(members):
         assert primary["ports"][name]["state"] == "listened"
         assert sorted(primary["ports"][name]["heard"]) == ["three", "two"]
     for host in ("two", "three"):
-        told = found[host]["reach"]
-        assert told["primary"] == "one"
-        assert {name: entry["state"] for name, entry in told["ports"].items()} == {
+        reported = found[host]["reach"]
+        assert reported["primary"] == "one"
+        assert {name: entry["state"] for name, entry in reported["ports"].items()} == {
             "api": "connected",
             "rpc": "connected",
         }
-        assert all(entry["answered"] for entry in told["ports"].values())
-        assert abs(told["clock"]["offset"]) < 0.2 and 0 <= told["clock"]["error"] < 0.2
+        assert all(entry["answered"] for entry in reported["ports"].values())
+        assert abs(reported["clock"]["offset"]) < 0.2 and 0 <= reported["clock"]["error"] < 0.2
     for name in ("api", "rpc"):  # without SO_REUSEADDR: nothing lingers where the service will listen
         with socket.socket() as service:
             service.bind((PRIMARY, members[0]["ports"][name]))
@@ -159,9 +159,9 @@ def test_a_stranger_on_the_port_is_reached_and_not_taken_for_the_primary(members
     server(members[0]["ports"]["api"], answer)
     found = together(members[:2], wait=2, hccn_tool="/nowhere")
     assert found["one"]["reach"]["ports"]["api"]["state"] == "in use"
-    told = found["two"]["reach"]["ports"]
-    assert (told["api"]["state"], told["api"]["answered"]) == ("connected", False)
-    assert (told["rpc"]["state"], told["rpc"]["answered"]) == ("connected", True)
+    reported = found["two"]["reach"]["ports"]
+    assert (reported["api"]["state"], reported["api"]["answered"]) == ("connected", False)
+    assert (reported["rpc"]["state"], reported["rpc"]["answered"]) == ("connected", True)
 
 
 def test_a_running_service_is_connected_to_and_nothing_is_opened(members, server):
@@ -172,19 +172,19 @@ def test_a_running_service_is_connected_to_and_nothing_is_opened(members, server
     found = together(members[:2], facts, wait=5, hccn_tool="/nowhere")
     assert time.monotonic() - started < 2
     assert {entry["state"] for entry in found["one"]["reach"]["ports"].values()} == {"serving"}
-    told = found["two"]["reach"]
-    assert [(name, entry["state"]) for name, entry in told["ports"].items()] == [("api", "connected")]
-    assert told["clock"]["source"] == "http"
-    assert told["clock"]["offset"] == pytest.approx(time.time() - 1606262400.5, abs=2)
+    reported = found["two"]["reach"]
+    assert [(name, entry["state"]) for name, entry in reported["ports"].items()] == [("api", "connected")]
+    assert reported["clock"]["source"] == "http"
+    assert reported["clock"]["offset"] == pytest.approx(time.time() - 1606262400.5, abs=2)
 
 
 def test_a_running_service_over_https_is_connected_to_and_not_spoken_to(members, server):
     members[1]["service"] = {"url": "https://127.0.0.1:1"}
     server(members[0]["ports"]["api"], b"HTTP/1.1 200 OK\r\ndate: Wed, 25 Nov 2020 00:00:00 GMT\r\n\r\n")
     facts = {"one": {"service_pids": [17], "ports": [{"port": members[0]["ports"]["api"], "own": True}]}}
-    told = together(members[:2], facts, wait=5)["two"]["reach"]
-    assert (told["ports"]["api"]["state"], told["ports"]["api"]["answered"]) == ("connected", True)
-    assert told["clock"] is None
+    reported = together(members[:2], facts, wait=5)["two"]["reach"]
+    assert (reported["ports"]["api"]["state"], reported["ports"]["api"]["answered"]) == ("connected", True)
+    assert reported["clock"] is None
 
 
 @pytest.mark.parametrize("listen, shared", [("0.0.0.0", True), (PRIMARY, True), ("", True), ("192.0.2.7", False)])
@@ -323,9 +323,9 @@ def test_what_a_node_must_know_of_its_replica(members):
         "two": {"fabric": {"chips": {"0": {"address": "192.0.2.20", "vnic": {"address": "198.51.100.1"}}, "1": {}}}},
         "three": {"error": "unreachable"},
     }
-    told = peers_for(members[0], members, facts)
-    assert told["serving"] is False
-    assert [(item["host"], item["chips"], item["vnic"]) for item in told["peers"]] == [
+    reported = peers_for(members[0], members, facts)
+    assert reported["serving"] is False
+    assert [(item["host"], item["chips"], item["vnic"]) for item in reported["peers"]] == [
         ("two", {"0": "192.0.2.20"}, {"0": "198.51.100.1"}),
         ("three", {}, {}),
     ]

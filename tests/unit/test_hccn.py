@@ -1,4 +1,4 @@
-"""What is read from hccn_tool and /etc/hccn.conf; above all that no answer is never a good answer."""
+"""What is read from hccn_tool and /etc/hccn.conf; a missing answer is never a good one."""
 
 import json
 from pathlib import Path

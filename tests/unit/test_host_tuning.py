@@ -20,7 +20,7 @@ WANTED = [
 
 
 class Node(host.Host):
-    """A host whose kernel can be told to refuse a path (an errno) or to keep another value than the one written."""
+    """A host whose kernel refuses a path (with an errno) or keeps another value than the one written, if set so."""
 
     def __init__(self, root):
         super().__init__(str(root), systemctl=self.answer)

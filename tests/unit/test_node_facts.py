@@ -1,4 +1,4 @@
-"""What a node tells of itself, read from real files, sockets and processes of this machine."""
+"""The facts of a node, read from real files, sockets and processes of this machine."""
 
 import json
 import os
@@ -126,7 +126,7 @@ def machine(folder, machine_id, boot_id):
     return host.machine_id(str(folder))
 
 
-def test_a_machine_is_told_by_machine_id_and_boot_id_together(tmp_path):
+def test_a_machine_is_identified_by_machine_id_and_boot_id_together(tmp_path):
     ids = [("m1", "b1"), ("m1", "b2"), ("m2", "b1"), (None, "b1"), (None, "b2")]
     seen = [machine(tmp_path / str(number), *pair) for number, pair in enumerate(ids)]
     assert len(set(seen)) == len(ids)  # clones share the one, containers of one kernel the other
@@ -170,7 +170,7 @@ exec cat {0}/first
 
 
 @pytest.mark.parametrize("alive", [False, True])
-def test_a_process_on_an_npu_that_ended_meanwhile_is_not_told(tmp_path, alive):
+def test_a_process_on_an_npu_that_ended_in_between_is_not_reported(tmp_path, alive):
     gone = subprocess.Popen(["true"])
     gone.wait()
     holder = os.getpid() if alive else gone.pid

@@ -1,4 +1,4 @@
-"""The verdicts on a node's NPUs; above all that what was not reported never passes."""
+"""The verdicts on a node's NPUs; a value that was not reported never passes."""
 
 from pathlib import Path
 
@@ -24,8 +24,8 @@ A3 = text_of("info-A3-8npu16die-24.1.rc3.7-idle.txt")
 BUSY = text_of("info-910B2C-npu12to15-23.0.3-busy.txt")
 
 
-def judge(text, **expect):
-    """{id: verdict dict} and a look at the form of each verdict."""
+def evaluate(text, **expect):
+    """{id: verdict}, after a check of the form of each verdict."""
     verdicts = evaluate_npu(parse_info(text), expect)
     assert [verdict["id"] for verdict in verdicts] == IDS
     for verdict in verdicts:
@@ -41,11 +41,11 @@ def words(verdicts):
 
 
 def test_a_good_idle_node_passes_everything():
-    assert words(judge(A3, **WANT_A3)) == ["pass"] * 7
+    assert words(evaluate(A3, **WANT_A3)) == ["pass"] * 7
 
 
-def test_nothing_expected_is_skipped_but_health_is_always_judged():
-    assert words(judge(A3, idle=False)) == ["pass", "skipped", "skipped", "pass", "skipped", "skipped", "skipped"]
+def test_nothing_expected_is_skipped_but_health_is_always_checked():
+    assert words(evaluate(A3, idle=False)) == ["pass", "skipped", "skipped", "pass", "skipped", "skipped", "skipped"]
 
 
 def test_a_misspelt_expectation_is_an_error():
@@ -61,7 +61,7 @@ def test_a_tool_that_fails_lets_nothing_pass():
 
 def test_a_table_without_rows_lets_nothing_pass():
     empty = "\n".join(A3.split("\n")[:6])
-    verdicts = judge(empty, **WANT_A3)
+    verdicts = evaluate(empty, **WANT_A3)
     assert words(verdicts) == ["fail", "fail", "unknown", "unknown", "unknown", "unknown", "pass"]
     assert verdicts["npu.count"]["seen"].startswith("0 chips; missing: NPU 0")
 
@@ -79,28 +79,28 @@ def without(text, *needles):
 
 def test_a_chip_that_vanished_is_named():
     gone = without(A3, "| 3     Ascend910           | OK            | -  ")
-    verdict = judge(gone, **WANT_A3)["npu.count"]
+    verdict = evaluate(gone, **WANT_A3)["npu.count"]
     assert (verdict["verdict"], verdict["seen"]) == ("fail", "15 chips; missing: NPU 3 chip 1")
     b3 = without(text_of("info-910B3-8npu-24.1.rc1.b030.txt"), "| 3     910B3", "| 6     910B3")
-    assert judge(b3, chips=8)["npu.count"]["seen"] == "6 chips; missing: NPU 3, NPU 6"
+    assert evaluate(b3, chips=8)["npu.count"]["seen"] == "6 chips; missing: NPU 3, NPU 6"
 
 
 def test_a_chip_that_vanished_from_sparse_ids_is_not_guessed():
-    assert judge(BUSY, chips=8)["npu.count"]["seen"] == "4 chips"
+    assert evaluate(BUSY, chips=8)["npu.count"]["seen"] == "4 chips"
 
 
 def test_a_chip_without_its_first_row_is_not_counted():
     lost = "".join(
         line for line in A3.splitlines(True) if not line.startswith("| 3     Ascend910           | OK            | -")
     )
-    verdicts = judge(lost, **WANT_A3)
+    verdicts = evaluate(lost, **WANT_A3)
     assert verdicts["npu.count"]["seen"] == "15 chips and 1 of unknown NPU; missing: NPU 3 chip 1"
     assert words(verdicts)[:4] == ["warn", "fail", "unknown", "unknown"]
     assert "0000:93:00.0" in verdicts["npu.health"]["seen"]
 
 
 def test_more_chips_than_expected_warn():
-    assert judge(A3, chips=8)["npu.count"]["verdict"] == "warn"
+    assert evaluate(A3, chips=8)["npu.count"]["verdict"] == "warn"
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ def test_more_chips_than_expected_warn():
 def test_product(name, a2, a3):
     text = text_of(name)
     assert (
-        judge(text, product="a2")["npu.product"]["verdict"],
-        judge(text, product="a3")["npu.product"]["verdict"],
+        evaluate(text, product="a2")["npu.product"]["verdict"],
+        evaluate(text, product="a3")["npu.product"]["verdict"],
     ) == (a2, a3)
 
 
@@ -143,14 +143,14 @@ def test_product(name, a2, a3):
 def test_product_by_name(name, a2, a3):
     text = BUSY.replace("910B2C", name)
     assert (
-        judge(text, product="a2")["npu.product"]["verdict"],
-        judge(text, product="a3")["npu.product"]["verdict"],
+        evaluate(text, product="a2")["npu.product"]["verdict"],
+        evaluate(text, product="a3")["npu.product"]["verdict"],
     ) == (a2, a3)
 
 
 def test_one_chip_of_another_product_fails_the_node():
     assert (
-        judge(BUSY.replace("14    910B2C", "14    310P3"), product="a2")["npu.product"]["seen"]
+        evaluate(BUSY.replace("14    910B2C", "14    310P3"), product="a2")["npu.product"]["seen"]
         == "NPU 14 chip 0: 310P3"
     )
 
@@ -171,7 +171,7 @@ def test_one_chip_of_another_product_fails_the_node():
     ],
 )
 def test_health(word, verdict):
-    verdicts = judge(BUSY.replace("| OK            | 92.8", "| %s | 92.8" % word))
+    verdicts = evaluate(BUSY.replace("| OK            | 92.8", "| %s | 92.8" % word))
     assert verdicts["npu.health"]["verdict"] == verdict
     assert ("NPU 14 chip 0" in verdicts["npu.health"]["seen"]) == (verdict != "pass")
 
@@ -180,45 +180,47 @@ def test_the_worst_health_counts():
     text = BUSY.replace("| OK            | 92.8", "| Warning | 92.8").replace(
         "| OK            | 91.3", "| Alarm | 91.3"
     )
-    assert judge(text)["npu.health"]["seen"] == "NPU 12 chip 0: Alarm, NPU 14 chip 0: Warning"
-    assert judge(text)["npu.health"]["verdict"] == "fail"
+    assert evaluate(text)["npu.health"]["seen"] == "NPU 12 chip 0: Alarm, NPU 14 chip 0: Warning"
+    assert evaluate(text)["npu.health"]["verdict"] == "fail"
 
 
 def test_busy_chips_are_named_with_their_processes():
-    verdicts = judge(BUSY)
+    verdicts = evaluate(BUSY)
     assert verdicts["npu.idle.processes"]["verdict"] == "fail"
     assert "PID 79095 (python) on NPU 13 chip 0" in verdicts["npu.idle.processes"]["seen"]
     assert verdicts["npu.idle.hbm"]["seen"].startswith("NPU 12 chip 0: 52675 of 65536 MB")
 
 
 def test_the_services_own_processes_are_not_busy():
-    verdicts = judge(BUSY, own_pids=OWN)
+    verdicts = evaluate(BUSY, own_pids=OWN)
     assert (verdicts["npu.idle.processes"]["verdict"], verdicts["npu.idle.hbm"]["verdict"]) == ("pass", "pass")
-    assert judge(BUSY, own_pids=OWN[:3])["npu.idle.processes"]["seen"] == "PID 79097 (python) on NPU 15 chip 0"
+    assert evaluate(BUSY, own_pids=OWN[:3])["npu.idle.processes"]["seen"] == "PID 79097 (python) on NPU 15 chip 0"
     unknown_memory = BUSY.replace("| 49385  ", "| NA     ")
-    assert judge(unknown_memory, own_pids=OWN)["npu.idle.hbm"]["verdict"] == "unknown"
+    assert evaluate(unknown_memory, own_pids=OWN)["npu.idle.hbm"]["verdict"] == "unknown"
 
 
 def test_a_process_on_a_chip_that_is_not_listed_is_busy():
     gone = without(BUSY, "| 13    910B2C")
-    assert judge(gone, own_pids=[78617, 79096, 79097])["npu.idle.processes"]["seen"] == "PID 79095 (python) on NPU 13"
+    assert (
+        evaluate(gone, own_pids=[78617, 79096, 79097])["npu.idle.processes"]["seen"] == "PID 79095 (python) on NPU 13"
+    )
 
 
 def test_a_missing_table_of_processes_is_unknown():
-    assert judge(text_of("info-910B3-8npu-24.1.rc1.b030.txt"))["npu.idle.processes"]["verdict"] == "unknown"
+    assert evaluate(text_of("info-910B3-8npu-24.1.rc1.b030.txt"))["npu.idle.processes"]["verdict"] == "unknown"
     cut = A3[: A3.index("| No running processes found in NPU 6")]
-    assert judge(cut, **WANT_A3)["npu.idle.processes"]["verdict"] == "unknown"
+    assert evaluate(cut, **WANT_A3)["npu.idle.processes"]["verdict"] == "unknown"
 
 
 def test_hbm_limit_and_null():
     text = text_of("info-910B1-8npu-23.0.rc2-elided.txt")
-    assert judge(text)["npu.idle.hbm"]["verdict"] == "pass"
+    assert evaluate(text)["npu.idle.hbm"]["verdict"] == "pass"
     assert (
-        judge(text, max_idle_hbm_mb=4174)["npu.idle.hbm"]["seen"]
+        evaluate(text, max_idle_hbm_mb=4174)["npu.idle.hbm"]["seen"]
         == "NPU 0 chip 0: 4175 of 65536 MB, NPU 1 chip 0: 4175 of 65536 MB"
     )
-    assert judge(text.replace("4174 / 65536", "NA   / NA   "))["npu.idle.hbm"]["verdict"] == "unknown"
-    assert judge(text_of("info-310P3-2npu-25.5.1-noproc.txt"))["npu.idle.hbm"]["verdict"] == "unknown"
+    assert evaluate(text.replace("4174 / 65536", "NA   / NA   "))["npu.idle.hbm"]["verdict"] == "unknown"
+    assert evaluate(text_of("info-310P3-2npu-25.5.1-noproc.txt"))["npu.idle.hbm"]["verdict"] == "unknown"
 
 
 def test_driver_versions_in_order():
@@ -257,15 +259,15 @@ def test_what_is_no_driver_version(text):
     "least, verdict", [("24.1.rc3.7", "pass"), ("24.1.rc4", "fail"), ("24.1.0", "fail"), ("new", "unknown")]
 )
 def test_driver(least, verdict):
-    assert judge(A3, min_driver=least)["npu.driver"]["verdict"] == verdict
+    assert evaluate(A3, min_driver=least)["npu.driver"]["verdict"] == verdict
 
 
 def test_a_driver_that_is_not_told_is_unknown():
     assert (
-        judge(A3.replace("Version: 24.1.rc3.7", "Version: NA        "), min_driver="23.0.0")["npu.driver"]["verdict"]
+        evaluate(A3.replace("Version: 24.1.rc3.7", "Version: NA        "), min_driver="23.0.0")["npu.driver"]["verdict"]
         == "unknown"
     )
-    assert judge(A3.replace("24.1.rc3.7 ", "xxx.xxx "), min_driver="23.0.0")["npu.driver"]["verdict"] == "unknown"
+    assert evaluate(A3.replace("24.1.rc3.7 ", "xxx.xxx "), min_driver="23.0.0")["npu.driver"]["verdict"] == "unknown"
 
 
 ALARM = A3.replace(
@@ -276,7 +278,7 @@ OLD = A3.replace("Version: 24.1.rc3.7 ", "Version: 24.1.rc2   ")
 
 
 def all_pass(text, expect=None):
-    return set(words(judge(text, **(expect or WANT_A3)))) == {"pass"}
+    return set(words(evaluate(text, **(expect or WANT_A3)))) == {"pass"}
 
 
 def test_the_broken_nodes_below_do_not_pass_whole():
@@ -304,4 +306,4 @@ def test_lost_lines_never_make_a_node_pass(text, data):
 @given(st.binary(max_size=200), st.integers(0, 7000), st.integers(0, 7000))
 def test_junk_never_raises(junk, start, end):
     whole = HOLDING.encode()
-    judge((whole[:start] + junk + whole[end:]).decode("utf-8", "replace"), **WANT_A3)
+    evaluate((whole[:start] + junk + whole[end:]).decode("utf-8", "replace"), **WANT_A3)

@@ -178,7 +178,7 @@ def test_check_fails_once_with_all_that_is_wrong(results):
     assert "npu.health" not in result["msg"]
 
 
-def test_check_can_leave_the_judgement_to_the_caller(results):
+def test_check_can_leave_the_decision_to_the_caller(results):
     result = results["check_lenient"]
     assert (result["failed"], result["ok"]) == (False, False)
     assert result["verdicts"] == results["check_bad"]["verdicts"]

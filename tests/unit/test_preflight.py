@@ -1,4 +1,4 @@
-"""What becomes of the verdicts of all domains: reports, texts, JUnit; facts that cannot be judged are never a pass."""
+"""The verdicts of all domains together: reports, texts, JUnit; facts that cannot be evaluated are never a pass."""
 
 import json
 from xml.etree import ElementTree
@@ -58,12 +58,12 @@ def test_each_replica_has_its_report():
     assert [(report["replica"], len(report["nodes"])) for report in reports(nodes=nodes)] == [("x", 2), ("y", 1)]
 
 
-@pytest.mark.parametrize("told", [{"error": UNREACHABLE}, None, {}])
-def test_unreachable_node(told):
-    (report,) = reports(lambda facts: facts.update({"a2-node1": told}))
+@pytest.mark.parametrize("reported", [{"error": UNREACHABLE}, None, {}])
+def test_unreachable_node(reported):
+    (report,) = reports(lambda facts: facts.update({"a2-node1": reported}))
     first = checks(report, "a2-node1")["node.reachable"]
     assert first["verdict"] == "fail"
-    assert first["seen"] == (told or {"error": "the node did not answer"})["error"]
+    assert first["seen"] == (reported or {"error": "the node did not answer"})["error"]
     assert "ssh 10.0.0.11" in first["remedy"]
     others = checks(report, "a2-node1")
     others.pop("node.reachable")
@@ -152,7 +152,7 @@ def test_the_machine_comes_first_in_the_report():
         assert [check["id"] for check in entry["checks"]][:2] == ["node.reachable", "node.machine"]
 
 
-def test_what_no_domain_was_told_is_never_a_pass():
+def test_what_no_domain_reports_is_never_a_pass():
     (report,) = reports(
         lambda facts: [fact.pop(key) for fact in facts.values() for key in ("host", "engine", "npu", "driver_package")]
     )
