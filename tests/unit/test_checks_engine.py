@@ -322,7 +322,7 @@ def test_an_image_that_is_told_otherwise(docker, tmp_path):
     (tmp_path / "image.json").write_text('[{"Id": "sha256:1", "Config": null}]')
     assert told(docker)["image"]["soc"] is None
     (tmp_path / "image.json").write_text('[{"Config": 3}]')
-    assert "not understood" in told(docker)["error"]
+    assert "could not be parsed" in told(docker)["error"]
 
 
 def test_numbers_of_visible_devices():
