@@ -47,7 +47,7 @@ class ActionModule(ActionBase):
             argument_spec={
                 "path": {"type": "path", "required": True},
                 "plan": {"type": "dict", "required": True},
-                "bundles": {"type": "dict", "required": True, "aliases": ["told"]},
+                "bundles": {"type": "dict", "required": True},
                 "facts": {"type": "dict", "default": {}},
                 "min_driver": {"type": "str", "default": ""},
                 "secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},

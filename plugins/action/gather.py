@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
 
@@ -33,7 +33,18 @@ class ActionModule(ActionBase):
         if told.pop("failed", False) or told.pop("unreachable", False):
             # What Ansible itself says of a module that did not start is not the reason.
             texts = [str(told.get(key) or "").strip() for key in ("msg", "module_stderr")]
-            told = {"error": " ".join(": ".join(text for text in texts if text).split())[:1000] or "no answer"}
+            error = " ".join(": ".join(text for text in texts if text).split())[:1000] or "no answer"
+            told = dict(self._login(), error=error)
         result.update(told)
         result["error"] = told.get("error", "")
         return result
+
+    def _login(self):
+        """``{"user", "port"}`` that the connection uses, as far as it says; an operator tries the same by hand."""
+        login = {}
+        for name, option in (("user", "remote_user"), ("port", "port")):
+            try:
+                login[name] = self._connection.get_option(option)
+            except (AnsibleError, AttributeError, KeyError):  # a connection without a login
+                continue
+        return {name: value for name, value in login.items() if value}

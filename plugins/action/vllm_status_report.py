@@ -33,7 +33,10 @@ class ActionModule(ActionBase):
                 "query": {"type": "str", "default": ""},
             }
         )
-        found = {host: told.get("status") or {"error": told.get("error")} for host, told in given["status"].items()}
+        found = {
+            host: told.get("status") or {key: told[key] for key in ("error", "user", "port") if told.get(key)}
+            for host, told in given["status"].items()
+        }
         made = report.report(given["processes"], found)
         if given["file"]:
             try:

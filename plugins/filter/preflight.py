@@ -6,20 +6,18 @@
 from __future__ import annotations
 
 
-def preflight_facts(hosts, nodes, peers, adopt, users):
+def preflight_facts(hosts, nodes, peers, adopt):
     """``{host: facts}`` from what was gathered, each list in the order of *hosts*.
 
-    :param nodes: per host ``{"facts", "error"}`` of the module node_facts.
+    :param nodes: per host ``{"facts", "error"}`` of the module node_facts, with ``user`` and ``port`` of a login that failed.
     :param peers: per host the same of the module peer_facts, or a skipped result.
     :param adopt: per host npu_container_adopt.
-    :param users: per host the user that Ansible connects as; empty where the inventory does not say.
     """
     result = {}
-    for host, node, peer, replace, user in zip(hosts, nodes, peers, adopt, users, strict=True):
-        facts = dict(node.get("facts") or {"error": node.get("error") or "no answer"})
+    for host, node, peer, replace in zip(hosts, nodes, peers, adopt, strict=True):
+        failed = {key: node[key] for key in ("user", "port") if node.get(key)}
+        facts = dict(node.get("facts") or dict(failed, error=node.get("error") or "no answer"))
         facts["adopt"] = str(replace).lower() in ("true", "yes", "1")
-        if user:
-            facts["user"] = user
         if "facts" in peer or peer.get("error"):
             facts["peers"] = peer.get("facts")
         result[host] = facts

@@ -27,7 +27,6 @@ options:
     description: Host to the result of M(ascend_ops.vllm.node_bundle).
     type: dict
     required: true
-    aliases: [told]
   facts:
     description: Host to its facts, for nodes whose bundle has no C(facts.json).
     type: dict

@@ -45,6 +45,14 @@ error:
   description: Why the node could not be asked; empty where it answered. The results of the module stand beside it.
   returned: always
   type: str
+user:
+  description: The user that the connection logs in as, where it says so.
+  returned: the node could not be asked
+  type: str
+port:
+  description: The port that the connection uses, where it says so.
+  returned: the node could not be asked
+  type: int
 """
 
 # The work is done by the action plugin of the same name.

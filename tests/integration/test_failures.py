@@ -20,7 +20,11 @@ def refused(run, *wanted):
 
 
 CASES = {
-    "unreachable secondary": ("a2-node2", ["unreachable"], ["a2-node2: node.reachable is fail", "ssh 10.213.0.12"]),
+    "unreachable secondary": (
+        "a2-node2",
+        ["unreachable"],
+        ["a2-node2: node.reachable is fail", "ssh root@10.213.0.12"],
+    ),
     "chip missing": (
         "a2-node1",
         ["missing-chip", "3"],

@@ -110,11 +110,11 @@ def test_broken(node, change, check, word, seen, named):
 
 def test_a_directory_that_hangs_is_unknown():
     def hang(facts):
-        facts["weights"][0].update(exists=None, problems=["the directory gave no answer within 5 s"])
+        facts["weights"][0].update(exists=None, problems=["the directory did not respond within 5 s"])
 
     verdicts = judged(hang)
     assert {check["verdict"] for check in verdicts.values()} == {"unknown", "skipped"}
-    assert "no answer within 5 s" in verdicts["weights.served"]["seen"]
+    assert "did not respond within 5 s" in verdicts["weights.served"]["seen"]
 
 
 def test_the_ready_timeout_of_the_plan_counts():
@@ -234,7 +234,7 @@ def rewrite(name, content):
     return lambda folder: (folder / name).write_bytes(content)
 
 
-LACKS = SECOND + " lacks 2 tensors that the index puts there, such as a" + SECOND
+LACKS = SECOND + " lacks 2 tensors that the index lists for it, such as a" + SECOND
 DAMAGE = {
     "a shard is missing": (
         lambda folder: (folder / SECOND).unlink(),
@@ -257,31 +257,31 @@ DAMAGE = {
         [SECOND + " has 5000 bytes and its header says 3"],
     ),
     "a shard of another model": (lambda folder: write_shard(folder / SECOND, {"z": 17}), [LACKS]),
-    "an empty shard": (rewrite(SECOND, b""), [SECOND + ": its header is no safetensors header"]),
+    "an empty shard": (rewrite(SECOND, b""), [SECOND + ": its header is not a safetensors header"]),
     "a page of a hub instead": (
         rewrite(SECOND, b"version https://git-lfs.github.com/spec/v1\noid sha256:0"),
-        [SECOND + ": its header is no safetensors header"],
+        [SECOND + ": its header is not a safetensors header"],
     ),
     "a header of another kind": (
         lambda folder: write_shard(folder / SECOND, {}, header=b'["a"]'),
-        [SECOND + ": its header is no safetensors header"],
+        [SECOND + ": its header is not a safetensors header"],
     ),
     "a header that lies": (
         lambda folder: write_shard(folder / SECOND, {}, header=b'{"a": {"data_offsets": ["x", 3]}}'),
-        [SECOND + ": its header is no safetensors header"],
+        [SECOND + ": its header is not a safetensors header"],
     ),
     "a header with a number that is none": (
         lambda folder: write_shard(folder / SECOND, {}, header=b'{"a": {"data_offsets": [0, NaN]}}'),
-        [SECOND + ": its header is no safetensors header"],
+        [SECOND + ": its header is not a safetensors header"],
     ),
     "no config": (lambda folder: (folder / "config.json").unlink(), ["config.json: No such file or directory"]),
-    "a broken config": (rewrite("config.json", b"{"), ["config.json: no JSON"]),
-    "a config that is a list": (rewrite("config.json", b"[]"), ["config.json: no JSON object"]),
-    "a broken index": (rewrite(INDEX, b"{"), ["model.safetensors.index.json: no JSON"]),
+    "a broken config": (rewrite("config.json", b"{"), ["config.json: not JSON"]),
+    "a config that is a list": (rewrite("config.json", b"[]"), ["config.json: not a JSON object"]),
+    "a broken index": (rewrite(INDEX, b"{"), ["model.safetensors.index.json: not JSON"]),
     "an index without shards": (rewrite(INDEX, b'{"weight_map": {}}'), [INDEX + " names no shard"]),
     "an index of another kind": (rewrite(INDEX, b'{"weight_map": ["a"]}'), [INDEX + " names no shard"]),
     "only small files": (lambda folder: [path.unlink() for path in folder.glob("model*")], ["no *.safetensors file"]),
-    "a broken description": (rewrite("quant_model_description.json", b"{"), ["quant_model_description.json: no JSON"]),
+    "a broken description": (rewrite("quant_model_description.json", b"{"), ["quant_model_description.json: not JSON"]),
 }
 
 
@@ -362,7 +362,7 @@ def test_shard_reads_the_header_alone(tmp_path):
     size = write_shard(tmp_path / "x", {"a": 3})
     assert shard(str(tmp_path / "x"))[:4] == (size, size, "", {"a": 12})
     (tmp_path / "huge").write_bytes(struct.pack("<Q", 1 << 62) + b"{}")
-    assert shard(str(tmp_path / "huge"))[:3] == (10, None, "its header is no safetensors header")
+    assert shard(str(tmp_path / "huge"))[:3] == (10, None, "its header is not a safetensors header")
     assert shard(str(tmp_path))[:3] == (0, None, "Is a directory")
 
 
@@ -405,7 +405,7 @@ def test_gather_is_bounded_and_complete(checkpoint, monkeypatch):
     seen = gather(node, {"timeout": 0.2})
     assert time.monotonic() - started < 5
     assert [one["exists"] for one in seen] == [None, None]
-    assert seen[0]["problems"] == ["the directory gave no answer within 0.2 s"]
+    assert seen[0]["problems"] == ["the directory did not respond within 0.2 s"]
 
 
 def test_bounded():

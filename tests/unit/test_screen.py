@@ -32,10 +32,14 @@ BOOK = [
                     "ansible_connection": "ssh",
                     "ansible_host": "127.0.0.1",
                     "ansible_port": 1,
+                    "ansible_user": "operator",
                     "ansible_ssh_common_args": "-o ConnectTimeout=2",
                 },
             },
-            {"name": "Show why again", "ascend_ops.vllm.show": {"text": "error: {{ told.error }}"}},
+            {
+                "name": "Show why again",
+                "ascend_ops.vllm.show": {"text": "error: {{ told.error }} ({{ told.user }}, {{ told.port }})"},
+            },
         ],
     }
 ]
@@ -82,5 +86,5 @@ def test_what_cannot_be_asked_is_a_result(ran):
     _callback, output = ran
     errors = [line for line in output.splitlines() if line.startswith("error: ")]
     assert "/nowhere/npu-smi" in errors[0]
-    assert "127.0.0.1 port 1: Connection refused" in errors[1]
+    assert "127.0.0.1 port 1: Connection refused" in errors[1] and errors[1].endswith("(operator, 1)")
     assert "unreachable=0" in output and "failed=0" in output

@@ -89,9 +89,6 @@ def evaluate(nodes, facts, policy):
     return list(reports.values())
 
 
-judge = evaluate  # the name that the filter plugin calls
-
-
 def evaluate_node(planned, facts, policy):
     """The verdicts on one node by itself; on a node that could not be asked, ``node.reachable`` alone."""
     if facts.get("error"):

@@ -1,7 +1,7 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a node's container engine tells of itself, of the plan's image and container, and of who else holds the chips."""
+"""Gather the state of a node's container engine, of the plan's image and container, and of other users of the chips."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ _INFO = {
 
 
 def gather(plan, options):
-    """Version of the engine, its set-up, the image and the container of the plan; ``error`` where it cannot be asked.
+    """Version and configuration of the engine, image and container of the plan; ``error`` if the engine does not respond.
 
-    :param options: ``engine`` (the command), ``timeout`` (seconds for one call), ``archive`` (the image's, or empty).
+    :param options: ``engine`` (the command), ``timeout`` (seconds for one call), ``archive`` (path of the image's archive, or
+        empty).
     """
     executable = options.get("engine") or "docker"
     facts = {
@@ -63,13 +64,13 @@ def gather(plan, options):
     except EngineError as error:
         facts["error"] = str(error)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        facts["error"] = f"the engine's answer is not understood ({type(error).__name__}: {error})"
+        facts["error"] = f"the engine's answer could not be parsed ({type(error).__name__}: {error})"
     facts["free_bytes"] = free_bytes(facts["data_root"])
     return facts
 
 
 def _image(engine, name):
-    """What ``Engine.image`` tells, and ``os`` and ``soc``: the chip that vllm-ascend's kernels in it were built for."""
+    """The result of ``Engine.image``, with ``os`` and ``soc``: the chip that the kernels in the image were built for."""
     found = engine.inspect("image", name)
     if found is None:
         return None
@@ -81,13 +82,13 @@ def _image(engine, name):
 
 
 def info(output):
-    """What is needed of the output of ``docker info --format '{{json .}}'``; an empty dict where there is none."""
-    told = first_json(output, "{")
-    if not isinstance(told, dict):
+    """The facts in the output of ``docker info --format '{{json .}}'``; an empty dict if there are none."""
+    data = first_json(output, "{")
+    if not isinstance(data, dict):
         return {}
-    facts = {ours: told.get(theirs) for theirs, ours in _INFO.items()}
+    facts = {ours: data.get(theirs) for theirs, ours in _INFO.items()}
     facts["cgroup_version"] = str(facts["cgroup_version"]) if facts["cgroup_version"] else None
-    registries = told.get("RegistryConfig")
+    registries = data.get("RegistryConfig")
     registries = registries if isinstance(registries, dict) else {}
     indexes = registries.get("IndexConfigs")
     indexes = indexes if isinstance(indexes, dict) else {}
@@ -99,10 +100,10 @@ def info(output):
 
 
 def others(engine, name):
-    """The containers beside the plan's own: ``[{name, id, image, running, ours, privileged, devices}]``.
+    """The containers other than the plan's own: ``[{name, id, image, running, ours, privileged, devices}]``.
 
-    All that run, and the stopped ones that this collection made. ``devices`` are the chips that it was given by name.
-    None where the engine does not list them.
+    All running ones, and the stopped ones that this collection created. ``devices`` are the chips that were passed to a
+    container by name. None if the engine does not list them.
     """
     rc, output = engine.call(["ps", "--no-trunc", "--quiet"], check=False)
     more_rc, more = engine.call(
@@ -113,7 +114,7 @@ def others(engine, name):
     ids = sorted({word for word in (output + " " + more).split() if re.match(r"[0-9a-f]{12,64}$", word)})
     if not ids:
         return []
-    # A container that went away in between makes the command fail; it prints the others all the same.
+    # If a container disappears in between, the command fails, but still prints the others.
     found = first_json(engine.call(["inspect", "--type", "container"] + ids, check=False)[1], "[")
     if not isinstance(found, list):
         return None
@@ -129,7 +130,7 @@ def _container(entry):
     host = entry.get("HostConfig") or {}
     config = entry.get("Config") or {}
     devices = [str(device.get("PathOnHost")) for device in host.get("Devices") or [] if isinstance(device, dict)]
-    # Ascend's container runtime gives the chips by this variable, not by --device.
+    # Ascend's container runtime passes the chips with this variable, not with --device.
     for word in config.get("Env") or []:
         if str(word).startswith("ASCEND_VISIBLE_DEVICES="):
             devices.extend(f"/dev/davinci{number}" for number in numbers(str(word).partition("=")[2]))
@@ -145,7 +146,7 @@ def _container(entry):
 
 
 def numbers(text):
-    """The numbers of a list such as ``0,2-4``; what is none is left out."""
+    """The numbers in a list such as ``0,2-4``; anything else is left out."""
     result = []
     for part in text.split(","):
         match = re.match(r"\s*(\d{1,3})(?:-(\d{1,3}))?\s*$", part)
@@ -155,7 +156,7 @@ def numbers(text):
 
 
 def first_json(text, opening):
-    """The JSON value that starts at the first *opening* sign of a text with warnings around it, or None."""
+    """The JSON value that starts at the first *opening* bracket in a text that may contain warnings, or None."""
     start = text.find(opening)
     try:
         return json.JSONDecoder().raw_decode(text[start:])[0] if start >= 0 else None
@@ -164,7 +165,7 @@ def first_json(text, opening):
 
 
 def free_bytes(path):
-    """Bytes free to root on the file system of *path*, or None."""
+    """Bytes available on the file system of *path*, or None."""
     try:
         found = os.statvfs(path) if path else None
     except (OSError, TypeError, ValueError):
@@ -173,7 +174,7 @@ def free_bytes(path):
 
 
 def size(path):
-    """The size of a file, or None."""
+    """The size of a file in bytes, or None."""
     try:
         return os.path.getsize(path) if path else None
     except OSError:

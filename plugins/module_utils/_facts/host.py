@@ -1,7 +1,7 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a node tells of itself as a machine: Python, kernel, memory, CPUs, limits, disks, and what runs there already."""
+"""Gather the facts of a node as a machine: Python, kernel, memory, CPUs, limits, disks, running processes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import platform
 import re
 import sys
 
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.layout import RECORDS_DIR, SERVICE_DIR
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.parallel import bounded
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.run import DRIVER, run
 
@@ -28,8 +29,8 @@ SYSCTLS = (
     "net.core.somaxconn",
     "net.ipv4.ip_local_port_range",
 )
-DISKS = ("/", "/var", "/tmp", "/etc/ascend-vllm", "/var/lib/ascend-vllm")
-# What an engine of vLLM calls its processes, or the command that starts it.
+DISKS = ("/", "/var", "/tmp", SERVICE_DIR, RECORDS_DIR)
+# The process names of a vLLM engine, and the commands that start one.
 STALE = re.compile(
     r"^(VLLM::|((\S*/)?python[\d.]*\s+(-\S+\s+)*)?((\S*/)?vllm\s+serve(\s|$)|vllm\.entrypoints\.(openai\.api_server|cli)))"
 )
@@ -38,7 +39,7 @@ CONTAINER = re.compile(r"(?:^|[/:-])([0-9a-f]{64})(?:\.scope)?(?:/|$)", re.M)
 
 
 def gather(plan, options, root="/"):
-    """All of it; what cannot be read is null. *root* is where /proc, /sys and /etc are found."""
+    """All facts below; None for what cannot be read. *root* is the parent directory of /proc, /sys and /etc."""
     reader = Reader(root)
     processes = reader.processes()
     facts = {}
@@ -69,13 +70,13 @@ def gather(plan, options, root="/"):
 
 
 class Reader:
-    """Small files under a root; what cannot be read is None."""
+    """Reads small files below a root directory; None for what cannot be read."""
 
     def __init__(self, root="/"):
         self.root = root
 
     def path(self, name):
-        """The path of a name under the root."""
+        """The path of a file below the root."""
         return os.path.join(self.root, name)
 
     def text(self, name):
@@ -87,12 +88,12 @@ class Reader:
             return None
 
     def line(self, name):
-        """The content of a file of one line, without space around it."""
+        """The content of a file as one line, without superfluous whitespace."""
         content = self.text(name)
         return None if content is None else " ".join(content.split())
 
     def names(self, folder, pattern):
-        """The names in a folder that match, in the order of their numbers."""
+        """The matching names in a directory, in the order of their numbers."""
         try:
             found = os.listdir(self.path(folder))
         except OSError:
@@ -100,7 +101,7 @@ class Reader:
         return sorted((name for name in found if re.match(pattern, name)), key=lambda name: (len(name), name))
 
     def processes(self):
-        """``[{pid, name, command, container}]`` of all processes; None where /proc is not told."""
+        """All processes, ``[{pid, name, command, container}]``, with secrets masked; None if /proc cannot be read."""
         found = []
         for pid in self.names("proc", r"\d+$"):
             command = (self.text(f"proc/{pid}/cmdline") or "").replace("\0", " ").strip()
@@ -110,7 +111,7 @@ class Reader:
                     "pid": int(pid),
                     "name": self.line(f"proc/{pid}/comm"),
                     "command": SECRET.sub(r"\1***", command)[:200],
-                    # The innermost: nodes that are containers themselves have the outer one in all their paths.
+                    # The innermost container: on a node that is itself a container, all paths contain the outer one.
                     "container": groups[-1] if groups else None,
                 }
             )
@@ -118,7 +119,7 @@ class Reader:
 
 
 def machine_id(root="/"):
-    """16 hexadecimal digits that tell this machine, as it is booted now, from any other; None if it has no boot id.
+    """16 hexadecimal digits that identify this machine since its last boot; None if the boot id cannot be read.
 
     A digest of /etc/machine-id and the kernel's boot id. Cloned machines share the former, containers on one machine
     the latter. The ids themselves stay on the node.
@@ -131,32 +132,34 @@ def machine_id(root="/"):
 
 
 def os_release(text):
-    """``{id, version, name}`` of /etc/os-release."""
-    told = dict(re.findall(r'^([A-Z_]+)="?([^"\n]*)"?$', text or "", re.M))
-    return {"id": told.get("ID"), "version": told.get("VERSION_ID"), "name": told.get("PRETTY_NAME")} if told else None
+    """``{id, version, name}`` from /etc/os-release, or None."""
+    values = dict(re.findall(r'^([A-Z_]+)="?([^"\n]*)"?$', text or "", re.M))
+    if not values:
+        return None
+    return {"id": values.get("ID"), "version": values.get("VERSION_ID"), "name": values.get("PRETTY_NAME")}
 
 
 def memory(text):
-    """Bytes of /proc/meminfo: ``{total, available, swap_total, swap_free, hugepages, hugepages_free}``."""
-    told = {
+    """Bytes from /proc/meminfo: ``{total, available, swap_total, swap_free, hugepages, hugepages_free}``."""
+    values = {
         name: int(number) * (1024 if unit else 1)
         for name, number, unit in re.findall(r"^([\w()]+):\s+(\d+)( kB)?$", text or "", re.M)
     }
-    if "MemTotal" not in told:
+    if "MemTotal" not in values:
         return None
-    page = told.get("Hugepagesize", 0)
+    page = values.get("Hugepagesize", 0)
     return {
-        "total": told["MemTotal"],
-        "available": told.get("MemAvailable"),
-        "swap_total": told.get("SwapTotal"),
-        "swap_free": told.get("SwapFree"),
-        "hugepages": told.get("HugePages_Total", 0) * page,
-        "hugepages_free": told.get("HugePages_Free", 0) * page,
+        "total": values["MemTotal"],
+        "available": values.get("MemAvailable"),
+        "swap_total": values.get("SwapTotal"),
+        "swap_free": values.get("SwapFree"),
+        "hugepages": values.get("HugePages_Total", 0) * page,
+        "hugepages_free": values.get("HugePages_Free", 0) * page,
     }
 
 
 def disk(path, what):
-    """Bytes in *total* or *free* of the file system that holds a path, or its nearest parent that is there."""
+    """The *total* or *free* bytes of the file system with a path, or with its nearest existing parent."""
     while not os.path.exists(path) and os.path.dirname(path) != path:
         path = os.path.dirname(path)
     found = os.statvfs(path)
@@ -164,21 +167,18 @@ def disk(path, what):
 
 
 def limits(reader, processes):
-    """The limits of the engine's daemons, which its containers inherit: ``{name: {nofile: [soft, hard], memlock}}``.
-
-    -1 is without limit.
-    """
+    """The limits of the engine's daemons, which its containers inherit: ``{daemon: the result of parse_limits}``."""
     result = {}
     for one in processes or []:
         if one["name"] in DAEMONS and one["container"] is None and one["name"] not in result:
-            told = parse_limits(reader.text("proc/{0}/limits".format(one["pid"])))
-            if told:
-                result[one["name"]] = told
+            found = parse_limits(reader.text("proc/{0}/limits".format(one["pid"])))
+            if found:
+                result[one["name"]] = found
     return result
 
 
 def parse_limits(text):
-    """``{nofile: [soft, hard], memlock: [soft, hard], nproc: [soft, hard]}`` of /proc/PID/limits."""
+    """``{nofile: [soft, hard], memlock: [soft, hard], nproc: [soft, hard]}`` from /proc/PID/limits; -1 is unlimited."""
     result = {}
     for title, name in (("Max open files", "nofile"), ("Max locked memory", "memlock"), ("Max processes", "nproc")):
         match = re.search(rf"^{title}\s+(\d+|unlimited)\s+(\d+|unlimited)", text or "", re.M)
@@ -188,7 +188,7 @@ def parse_limits(text):
 
 
 def cpus(reader):
-    """``{present, online}``: how many CPUs."""
+    """The number of CPUs: ``{present, online}``."""
     return {
         "present": count(reader.line("sys/devices/system/cpu/present")),
         "online": count(reader.line("sys/devices/system/cpu/online")),
@@ -196,7 +196,7 @@ def cpus(reader):
 
 
 def count(text):
-    """How many numbers a list such as ``0-47,96`` holds; None for what is no list."""
+    """The number of items in a list such as ``0-47,96``; None for any other text."""
     if not re.match(r"\d+(-\d+)?(,\d+(-\d+)?)*$", text or ""):
         return None
     total = 0
@@ -207,7 +207,7 @@ def count(text):
 
 
 def numa(reader):
-    """``[{node, cpus, memory}]``, the memory in bytes."""
+    """The NUMA nodes: ``[{node, cpus, memory}]``, the memory in bytes."""
     folder = "sys/devices/system/node"
     result = []
     for name in reader.names(folder, r"node\d+$"):
@@ -224,32 +224,32 @@ def numa(reader):
 
 
 def cpufreq(reader):
-    """``{cpus, writable, governors}``: CPUs with a governor, how many of these can be written, and the governors."""
+    """``{cpus, writable, governors}``: how many CPUs have a governor, how many of those can be set, and the governors."""
     folder = "sys/devices/system/cpu"
     files = [f"{folder}/{name}/cpufreq/scaling_governor" for name in reader.names(folder, r"cpu\d+$")]
-    told = [(reader.line(name), os.access(reader.path(name), os.W_OK)) for name in files]
-    told = [item for item in told if item[0] is not None]
+    found = [(reader.line(name), os.access(reader.path(name), os.W_OK)) for name in files]
+    found = [item for item in found if item[0] is not None]
     return {
-        "cpus": len(told),
-        "writable": sum(writable for unused, writable in told),
-        "governors": sorted({governor for governor, unused in told}),
+        "cpus": len(found),
+        "writable": sum(writable for _governor, writable in found),
+        "governors": sorted({governor for governor, _writable in found}),
     }
 
 
 def selinux(reader, timeout):
-    """enforcing, permissive or disabled."""
-    told = reader.line("sys/fs/selinux/enforce")
-    if told is not None:
-        return {"1": "enforcing", "0": "permissive"}.get(told)
-    rc, output, unused = run(["getenforce"], timeout)
+    """The mode of SELinux: enforcing, permissive or disabled; None if it is not known."""
+    mode = reader.line("sys/fs/selinux/enforce")
+    if mode is not None:
+        return {"1": "enforcing", "0": "permissive"}.get(mode)
+    rc, output, _late = run(["getenforce"], timeout)
     word = output.strip().lower()
     return word if rc == 0 and word in ("enforcing", "permissive", "disabled") else "disabled" if rc == 127 else None
 
 
 def stale(processes):
-    """The processes of a vLLM: ``[{pid, command, container}]``; None where processes are not told.
+    """The processes of any vLLM: ``[{pid, command, container}]``; None if processes cannot be listed.
 
-    Whose they are is for the judge: he knows the container of the plan.
+    Which of them belong to the plan's container is decided where the facts are evaluated.
     """
     if processes is None:
         return None
@@ -261,13 +261,16 @@ def stale(processes):
 
 
 def package(text, key):
-    """``{version, compatible}`` of a version.info, with *compatible* as ``[[first, last], …]``; None without a file."""
+    """``{version, package, compatible}`` from a version.info; None without a file.
+
+    *compatible* are the ranges ``[[first, last], ...]`` listed under *key*.
+    """
     if text is None:
         return None
-    told = dict(re.findall(r"^\s*(\w+)\s*=\s*(\S.*?)\s*$", text, re.M))
-    pairs = re.findall(r"\[\s*([^\],\s]+)\s*,\s*([^\],\s]+)\s*\]", told.get(key, ""))
+    values = dict(re.findall(r"^\s*(\w+)\s*=\s*(\S.*?)\s*$", text, re.M))
+    pairs = re.findall(r"\[\s*([^\],\s]+)\s*,\s*([^\],\s]+)\s*\]", values.get(key, ""))
     return {
-        "version": told.get("Version"),
-        "package": told.get("package_version"),
+        "version": values.get("Version"),
+        "package": values.get("package_version"),
         "compatible": [list(pair) for pair in pairs],
     }

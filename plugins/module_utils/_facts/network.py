@@ -1,7 +1,7 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a node tells of its network: interfaces, own name, clock, kernel ports, firewall, TLS. Read, never judged here."""
+"""Gather the facts of a node's network: interfaces, hostname, clock, kernel ports, firewall, TLS."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ import socket
 import ssl
 import stat
 import time
-
-try:
-    from urllib.parse import urlsplit
-except ImportError:  # Python 2, which no node needs; keeps sanity's import test quiet
-    urlsplit = None
+from urllib.parse import urlsplit
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.openai import trust
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.parallel import in_parallel
@@ -25,21 +21,21 @@ PROC = "/proc/sys/net/ipv4/"
 
 
 def gather(plan, options):
-    """``{interfaces, hostname, time, local_port_range, reserved_ports, firewall, tls}``; null is what was not told.
+    """``{interfaces, hostname, time, local_port_range, reserved_ports, firewall, tls}``; None for what is not known.
 
     :param plan: the node's part of the plan.
-    :param options: ``timeout``: seconds that one command may take.
+    :param options: ``timeout``: in seconds, for one command.
     """
     timeout = min(float(options.get("timeout") or 20), 10.0)
-    asked = {"interfaces": interfaces, "hostname": hostname, "firewall": firewall}
-    told = in_parallel(lambda name: asked[name](timeout), list(asked), 4 * timeout)
+    queries = {"interfaces": interfaces, "hostname": hostname, "firewall": firewall}
+    found = in_parallel(lambda name: queries[name](timeout), list(queries), 4 * timeout)
     return {
-        "interfaces": told.get("interfaces"),
-        "hostname": told.get("hostname") or {"name": socket.gethostname(), "addresses": None},
+        "interfaces": found.get("interfaces"),
+        "hostname": found.get("hostname") or {"name": socket.gethostname(), "addresses": None},
         "time": time.time(),
         "local_port_range": port_range(_line(PROC + "ip_local_port_range")),
         "reserved_ports": reserved_ports(_line(PROC + "ip_local_reserved_ports")),
-        "firewall": told.get("firewall") or dict(NO_FIREWALL_FACTS),
+        "firewall": found.get("firewall") or dict(NO_FIREWALL_FACTS),
         "tls": tls(plan["tls"], plan["service"]) if plan.get("tls") else None,
     }
 
@@ -56,7 +52,7 @@ def _line(path):
 
 
 def interfaces(timeout):
-    """``{name: {state, carrier, mtu, addresses}}``, or None where the command ip does not tell."""
+    """``{name: {state, carrier, mtu, addresses}}``, or None if the command ip fails."""
     tool = find_tool("ip")
     if not tool:
         return None
@@ -90,13 +86,13 @@ def parse_interfaces(links, addresses):
     return result
 
 
-# -- name -----------------------------------------------------------------------------------------------------------
+# -- hostname -------------------------------------------------------------------------------------------------------
 
 
 def hostname(timeout):
-    """``{name, addresses}``: what the node's own name resolves to; [] for nothing, None where it was not told in time.
+    """``{name, addresses}``: what the node's hostname resolves to; [] for nothing, None if there was no answer in time.
 
-    getent asks as the engine's libraries do, and can be stopped when a name server is silent.
+    getent resolves like the libraries of the engine, and can be stopped if a name server does not answer.
     """
     name = socket.gethostname()
     tool = find_tool("getent")
@@ -119,7 +115,7 @@ def port_range(text):
 
 
 def reserved_ports(text):
-    """``[[first, last], ...]`` of ip_local_reserved_ports; None where it was not told."""
+    """``[[first, last], ...]`` of ip_local_reserved_ports; None if it cannot be read."""
     if text is None:
         return None
     found = re.findall(r"(\d{1,5})(?:-(\d{1,5}))?", text)
@@ -128,14 +124,21 @@ def reserved_ports(text):
 
 # -- firewall -------------------------------------------------------------------------------------------------------
 
-NO_FIREWALL_FACTS = {"firewalld": None, "ufw": None, "source": None, "policy": None, "drops": None, "error": "not told"}
+NO_FIREWALL_FACTS = {
+    "firewalld": None,
+    "ufw": None,
+    "source": None,
+    "policy": None,
+    "drops": None,
+    "error": "not reported",
+}
 
 
 def firewall(timeout):
     """``{firewalld, ufw, source, policy, drops, error}``.
 
-    *policy* is what becomes of a packet to this node that no rule names; *drops* is the number of rules on the way of
-    such a packet that drop or reject some. Both are null where no tool told them.
+    *policy* (ACCEPT or DROP) applies to a packet to this node that matches no rule; *drops* is the number of rules on its
+    way that drop or reject packets. Both are None if no tool could read them; *error* then says why.
     """
     facts = dict(NO_FIREWALL_FACTS, error="")
     systemctl = find_tool("systemctl")
@@ -158,22 +161,22 @@ def firewall(timeout):
             problems.append(f"no {name}")
             continue
         rc, text, late = run([tool] + words, timeout)
-        told = parse(text) if rc == 0 and not late else None
-        if told is None:
+        rules = parse(text) if rc == 0 and not late else None
+        if rules is None:
             problems.append("{0}: {1}".format(name, shorten(text) or f"exit status {rc}"))
             continue
         facts["source"] = name if facts["source"] is None else "{0} and {1}".format(facts["source"], name)
-        facts["policy"] = "DROP" if "DROP" in (facts["policy"], told["policy"]) else "ACCEPT"
-        facts["drops"] = max(facts["drops"] or 0, told["drops"])
+        facts["policy"] = "DROP" if "DROP" in (facts["policy"], rules["policy"]) else "ACCEPT"
+        facts["drops"] = max(facts["drops"] or 0, rules["drops"])
     if facts["source"] is None:
         facts["error"] = "; ".join(problems)
     return facts
 
 
 def parse_iptables(text):
-    """``{policy, drops}`` of the chain INPUT and all that it calls, from ``iptables-save -t filter``; None for garbage.
+    """``{policy, drops}`` of the chain INPUT and all that it calls, from ``iptables-save -t filter``; None for other text.
 
-    An empty output is a table that was never used: nothing is dropped.
+    An empty output means that the table was never used: nothing is dropped.
     """
     if text.strip() and not re.search(r"^\*filter\s*$", text, re.M):
         return {"policy": "ACCEPT", "drops": 0} if _only_comments(text) else None
@@ -204,7 +207,7 @@ def _only_comments(text):
 
 
 def parse_nft(text):
-    """``{policy, drops}`` of all chains that hook input and those they call, from ``nft list ruleset``."""
+    """``{policy, drops}`` of all chains that hook input and those they call, from ``nft list ruleset``; None for other text."""
     if text.strip() and not re.search(r"^table ", text, re.M):
         return {"policy": "ACCEPT", "drops": 0} if _only_comments(text) else None
     chains, table, chain, policy, hooks = {}, "", None, "ACCEPT", []
@@ -238,7 +241,7 @@ def parse_nft(text):
 
 
 def _count_drops(chains, targets):
-    """How many drops there are in the chains and in all that they call, each chain looked at once."""
+    """The number of drops in the chains and in all that they call, each chain counted once."""
     drops, seen, waiting = 0, set(), list(chains)
     while waiting:
         chain = waiting.pop()
@@ -257,10 +260,13 @@ def _count_drops(chains, targets):
 
 
 def tls(given, service):
-    """``{stage, error, expires, key_mode}``: whether a client that verifies as the proofs do would talk to the service.
+    """Whether a client that verifies the certificate could connect to the service: ``{stage, error, expires, key_mode}``.
 
-    Server and client are both here and meet in memory. *stage* is where it ended: file, pair, authority, verify, or empty
-    where all went well; *expires* is in seconds since the epoch.
+    Server and client connect in memory. *stage* is the step that failed: file, pair, authority, verify; empty if none
+    did. *expires* is in seconds since the epoch.
+
+    :param given: paths: ``certificate``, ``key``, ``ca`` (optional).
+    :param service: ``url`` and ``ca_file`` of the service.
     """
     facts = {"stage": "", "error": "", "expires": None, "key_mode": None}
     try:
@@ -272,7 +278,7 @@ def tls(given, service):
         facts["key_mode"] = "{0:04o}".format(stat.S_IMODE(os.stat(given["key"]).st_mode))
         facts["stage"] = "pair"
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        # A key with a passphrase is not waited for.
+        # An empty password, so that a key with a passphrase fails instead of prompting.
         server.load_cert_chain(given["certificate"], given["key"], password=lambda: "")
         facts["stage"] = "authority"
         client = trust(service["ca_file"])
@@ -288,7 +294,7 @@ def tls(given, service):
 
 
 def _shake_hands(server, client, name):
-    """The certificate of a server as a client takes it, after a handshake in memory; raises what the client says."""
+    """The certificate of the server, after a handshake in memory; raises the error of the client."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     sides = [
         client.wrap_bio(to_client, to_server, server_hostname=name),
@@ -303,4 +309,4 @@ def _shake_hands(server, client, name):
                 waiting += 1
         if not waiting:
             return sides[0].getpeercert()
-    raise ValueError("the handshake does not end")
+    raise ValueError("the handshake does not finish")

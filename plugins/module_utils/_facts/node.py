@@ -1,7 +1,7 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a node can tell of itself, read and never judged here. Judging is in ``_checks``, on the controller."""
+"""Gather all facts of a node before a deploy. They are evaluated in ``_checks``, on the controller."""
 
 from __future__ import annotations
 
@@ -25,9 +25,14 @@ LISTEN = "0A"  # the state of a listening socket in /proc/net/tcp
 
 
 def gather(plan, engine="docker", archive="", npu_smi=None, hccn_tool=None, timeout=20.0):
-    """All facts that the checks of a node need, for the node's *plan*. Each source that fails leaves a null or an error.
+    """All facts that the checks of a node need, for the node's *plan*. A source that fails leaves None or an ``error``.
 
-    The slow ones are asked at the same time; each bounds its own commands with *timeout*.
+    The slow sources are queried at the same time; each limits its own commands to *timeout* seconds.
+
+    :param plan: the node's part of the plan.
+    :param engine: the command of the container engine.
+    :param archive: path of the image's archive on the node, or empty.
+    :param npu_smi, hccn_tool: paths of the tools; searched if None.
     """
     options = {"engine": engine, "archive": archive, "npu_smi": npu_smi, "hccn_tool": hccn_tool, "timeout": timeout}
     started = time.monotonic()
@@ -51,14 +56,14 @@ def gather(plan, engine="docker", archive="", npu_smi=None, hccn_tool=None, time
         "fabric": lambda: fabric.gather(plan, options),
     }
     with ThreadPoolExecutor(len(slow)) as pool:
-        for name, told in [(name, pool.submit(ask)) for name, ask in slow.items()]:
-            facts[name] = told.result()
+        for name, future in [(name, pool.submit(query)) for name, query in slow.items()]:
+            facts[name] = future.result()
     container = facts["engine"]["container"]
     members = pids_of(container["id"]) if container else []
     for _again in range(2):
         if not ended(facts["npu"], members):
             break
-        # The container was started again, or something else ended, between npu-smi's look and ours.
+        # A process ended between npu-smi's listing and ours, such as when the container was restarted.
         facts["npu"] = npus(npu_smi, timeout)
         members = pids_of(container["id"]) if container else []
     facts["service_pids"] = sorted(members)
@@ -68,20 +73,20 @@ def gather(plan, engine="docker", archive="", npu_smi=None, hccn_tool=None, time
 
 
 def npus(executable, timeout):
-    """The result of npu-smi, or how it failed: ``{code, meaning, remedy, rc, output}``."""
+    """The result of npu-smi, or its failure: ``{code, meaning, remedy, rc, output}``."""
     info, failure = read_npus(executable, timeout)
     return failure if info is None else info
 
 
 def ended(npu, members):
-    """The pids that npu-smi names, are not in *members*, and run no more."""
+    """The pids that npu-smi lists, that are not in *members*, and that no longer run."""
     processes = [process for device in npu.get("devices") or () for process in device["processes"]]
     named = {process["pid"] for process in processes + list(npu.get("unplaced_processes") or ())}
     return sorted(pid for pid in named.difference(members) if not os.path.exists(f"/proc/{pid}"))
 
 
 def is_device(path):
-    """Is there a character device?"""
+    """Whether the path is a character device."""
     try:
         return stat.S_ISCHR(os.stat(path).st_mode)
     except OSError:
@@ -89,7 +94,7 @@ def is_device(path):
 
 
 def hccn_conf(path):
-    """The content of hccn.conf by chip, or None where there is none to read."""
+    """The content of hccn.conf by chip, or None if it cannot be read."""
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
             return parse_hccn_conf(stream.read(1 << 20))
@@ -101,7 +106,7 @@ def hccn_conf(path):
 
 
 def network(address):
-    """The interface that carries *address* (None where there is none), and all addresses with their interfaces."""
+    """``{interface, addresses, error}``: the interface with *address* or None, and all addresses with their interfaces."""
     rc, output, unused = run(["ip", "-o", "addr", "show"], 10)
     if rc == 127:
         rc, output, unused = run(["/usr/sbin/ip", "-o", "addr", "show"], 10)
@@ -124,7 +129,7 @@ def parse_addresses(text):
 
 
 def wanted_ports(ports):
-    """The single ports of a plan's ``ports``."""
+    """All port numbers in a plan's ``ports``."""
     result = []
     for value in ports.values():
         result.extend([value] if isinstance(value, int) else range(value[0], value[1] + 1))
@@ -132,20 +137,20 @@ def wanted_ports(ports):
 
 
 def listeners(ports, own):
-    """Who listens on the wanted ports: ``[{port, address, pid, name, own}]``; *own* are the pids of the service.
+    """The processes that listen on some ports: ``[{port, address, pid, name, own}]``; None if /proc/net cannot be read.
 
-    None where the kernel does not tell.
+    :param own: the pids of the service.
     """
     wanted = set(ports)
     found = {}
-    told = False
+    readable = False
     for path in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             with open(path) as stream:
                 lines = stream.read().splitlines()[1:]
         except OSError:
             continue
-        told = True
+        readable = True
         for line in lines:
             fields = line.split()
             address, unused, port = fields[1].rpartition(":")
@@ -161,7 +166,7 @@ def listeners(ports, own):
         for pid in _pids():
             for inode in _socket_inodes(pid) & set(found):
                 found[inode].update(pid=pid, name=_name(pid), own=pid in own)
-    return sorted(found.values(), key=lambda item: item["port"]) if told else None
+    return sorted(found.values(), key=lambda item: item["port"]) if readable else None
 
 
 def _address(text):

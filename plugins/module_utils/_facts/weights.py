@@ -1,12 +1,12 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a node tells of the checkpoints of its plan: complete, of which kind, the same as elsewhere, and how fast to read.
+"""Gather the facts of the plan's checkpoints: whether they are complete, their kind, a fingerprint, and the read speed.
 
 The data of the weights is never read as a whole. The ``fingerprint`` of a checkpoint is a SHA-256 over, sorted by name,
-each shard's name, size and the digest of its header (names, types, shapes and places of all tensors), and the digests
-of the small files in SMALL. It tells another model, another quantization or revision, and a shard that is missing or
-cut off; it does not tell a flipped bit in the data of a tensor.
+each shard's name, size and the digest of its header (names, types, shapes and offsets of all tensors), and the digests
+of the small files in SMALL. It changes with the model, its quantization and revision, and with a missing or truncated
+shard; it does not reveal a flipped bit in the data of a tensor.
 """
 
 from __future__ import annotations
@@ -25,44 +25,46 @@ DESCRIPTION = "quant_model_description.json"
 SMALL = ("config.json", "generation_config.json", "tokenizer.json", INDEX, DESCRIPTION)
 SMALL_LIMIT = 64 << 20
 HEADER_LIMIT = 1 << 27
-NO_HEADER = "its header is no safetensors header"
+NO_HEADER = "its header is not a safetensors header"
 
 PROBE_BYTES = 64 << 20  # read at most, to measure the speed
-PROBE_LEAST = 32 << 20  # a smaller checkpoint says nothing of the speed
+PROBE_LEAST = 32 << 20  # a smaller checkpoint says nothing about the speed
 PROBE_SHARDS = 4
 PROBE_SECONDS = 3.0
 PROBE_CHUNK = 1 << 20
 
 
 def gather(plan, options):
-    """The facts of each checkpoint of the plan. One that does not answer in time has a ``problem`` that says so."""
+    """The facts of each checkpoint of the plan, see ``empty``.
+
+    :param options: ``timeout`` in seconds. A checkpoint that does not respond in time has ``exists`` None and a problem.
+    """
     timeout = options.get("timeout") or 20
-    result = []
-    for item in plan["weights"]:
-        path = item["path"]
-        told = bounded(lambda path=path: weights(path), timeout)
-        if told is None:
-            told = empty(path)
-            told["exists"] = None
-            told["problems"].append(f"the directory gave no answer within {timeout:g} s")
-        elif told["exists"]:
-            told.update(bounded(lambda path=path: place(path), timeout) or {})
-            hidden = bounded(
-                lambda told=told: unseen(told["path"], told["names"], plan["container"]["mounts"]), timeout
+    return [_checkpoint(item["path"], plan, timeout) for item in plan["weights"]]
+
+
+def _checkpoint(path, plan, timeout):
+    facts = bounded(lambda: weights(path), timeout)
+    if facts is None:
+        facts = empty(path)
+        facts["exists"] = None
+        facts["problems"].append(f"the directory did not respond within {timeout:g} s")
+    elif facts["exists"]:
+        facts.update(bounded(lambda: place(path), timeout) or {})
+        names = facts["names"]
+        hidden = bounded(lambda: unseen(path, names, plan["container"]["mounts"]), timeout)
+        if hidden:
+            facts["problems"].append(
+                "{0} is a link to {1}, which is not visible in the container; mount it with "
+                "vllm_recipe_container.mounts".format(*hidden)
             )
-            if hidden:
-                told["problems"].append(
-                    "{0} is a link to {1}, which the container does not see; mount it with "
-                    "vllm_recipe_container.mounts".format(*hidden)
-                )
-            told["read"] = bounded(lambda told=told: read_speed(told["path"], told["names"]), PROBE_SECONDS + 2)
-        told.pop("names", None)
-        result.append(told)
-    return result
+        facts["read"] = bounded(lambda: read_speed(path, names), PROBE_SECONDS + 2)
+    facts.pop("names", None)
+    return facts
 
 
 def unseen(path, names, mounts):
-    """``(link, target)`` of the directory or a shard that lies outside of all that the container mounts, or None."""
+    """``(link, target)`` of the directory, or of a shard, that is outside all mounts of the container; or None."""
     roots = [os.path.realpath(mount["source"]) for mount in mounts]
     for item in [path] + [os.path.join(path, name) for name in names]:
         real = os.path.realpath(item)
@@ -72,7 +74,11 @@ def unseen(path, names, mounts):
 
 
 def empty(path):
-    """The keys of a checkpoint's facts."""
+    """The facts of a checkpoint that is not there. Sizes are in bytes.
+
+    ``description`` are the kinds of quantization in quant_model_description.json with their counts, ``index_tensors`` and
+    ``index_bytes`` what the index promises, ``names`` the shards. ``problems`` says what makes the checkpoint incomplete.
+    """
     return {
         "path": path,
         "exists": False,
@@ -95,59 +101,25 @@ def empty(path):
 
 
 def weights(path):
-    """A checkpoint's directory, see ``empty``.
+    """The facts of the checkpoint in a directory, see ``empty``.
 
-    Every shard that the index names must be there, be as long as its own header says, and hold the tensors that the
-    index promises. ``description`` holds the kinds of quantization in quant_model_description.json, with their counts.
+    Every shard that the index names must exist, be as long as its own header says, and contain the tensors that the index
+    lists for it.
     """
     facts = empty(path)
     facts["exists"] = os.path.isdir(path)
     if not facts["exists"]:
         return facts
-    config = _json(os.path.join(path, "config.json"), facts["problems"])
-    if config is not None:
-        architectures, quantization = config.get("architectures"), config.get("quantization_config")
-        facts["architecture"] = architectures[0] if isinstance(architectures, list) and architectures else None
-        facts["quantization"] = quantization.get("quant_method") if isinstance(quantization, dict) else None
-    if os.path.exists(os.path.join(path, DESCRIPTION)):
-        facts["description"] = kinds(_json(os.path.join(path, DESCRIPTION), facts["problems"]))
+    _read_config(path, facts)
     try:
         found = sorted(os.listdir(path))
     except OSError as error:
         facts["problems"].append(f"it cannot be listed: {error.strerror}")
         return facts
-    names = [name for name in found if name.endswith(".safetensors")]
-    indexes = [name for name in found if name.endswith(".safetensors.index.json")]
-    promised = {}
-    if indexes:
-        index = INDEX if INDEX in indexes else indexes[0]
-        promised = _index(os.path.join(path, index), facts)
-        missing = sorted(name for name in promised if name not in names)
-        if missing:
-            facts["problems"].append(
-                f"{len(missing)} of {len(promised)} shards of the index are missing, such as {missing[0]}"
-            )
-        names = sorted(name for name in promised if name in names)
-    elif not names:
-        facts["problems"].append("no *.safetensors file")
+    names, promised = _shards_of(path, found, facts)
     digest = hashlib.sha256()
     for name in names:
-        size, wanted_size, problem, tensors, header = shard(os.path.join(path, name))
-        facts["shards"] += 1
-        facts["bytes"] += size
-        facts["tensors"] += len(tensors)
-        digest.update(f"{name}\0{size}\0{header}\n".encode("utf-8", "surrogateescape"))
-        if problem:
-            facts["problems"].append(f"{name}: {problem}")
-            continue
-        facts["data_bytes"] += tensors_bytes(tensors)
-        if size != wanted_size:
-            facts["problems"].append(f"{name} has {size} bytes and its header says {wanted_size}")
-        absent = sorted(promised.get(name, set()) - set(tensors))
-        if absent:
-            facts["problems"].append(
-                f"{name} lacks {len(absent)} tensors that the index puts there, such as {absent[0]}"
-            )
+        digest.update(_add_shard(path, name, promised.get(name, set()), facts))
     for name in SMALL:
         digest.update(f"{name}\0{small_digest(os.path.join(path, name))}\n".encode())
     facts["fingerprint"] = digest.hexdigest()
@@ -155,8 +127,59 @@ def weights(path):
     return facts
 
 
+def _read_config(path, facts):
+    """Architecture and quantization from the JSON files of a checkpoint."""
+    config = _json(os.path.join(path, "config.json"), facts["problems"])
+    if config is not None:
+        architectures, quantization = config.get("architectures"), config.get("quantization_config")
+        facts["architecture"] = architectures[0] if isinstance(architectures, list) and architectures else None
+        facts["quantization"] = quantization.get("quant_method") if isinstance(quantization, dict) else None
+    if os.path.exists(os.path.join(path, DESCRIPTION)):
+        facts["description"] = kinds(_json(os.path.join(path, DESCRIPTION), facts["problems"]))
+
+
+def _shards_of(path, found, facts):
+    """``(names, promised)``: the shards to read, and ``{shard: tensors}`` of the index, which is empty without one.
+
+    :param found: the files in the directory.
+    """
+    names = [name for name in found if name.endswith(".safetensors")]
+    indexes = [name for name in found if name.endswith(".safetensors.index.json")]
+    if not indexes:
+        if not names:
+            facts["problems"].append("no *.safetensors file")
+        return names, {}
+    promised = _index(os.path.join(path, INDEX if INDEX in indexes else indexes[0]), facts)
+    missing = sorted(name for name in promised if name not in names)
+    if missing:
+        facts["problems"].append(
+            f"{len(missing)} of {len(promised)} shards of the index are missing, such as {missing[0]}"
+        )
+    return sorted(name for name in promised if name in names), promised
+
+
+def _add_shard(path, name, promised, facts):
+    """Add a shard to the facts of its checkpoint; returns its part of the fingerprint."""
+    size, expected_size, problem, tensors, header = shard(os.path.join(path, name))
+    facts["shards"] += 1
+    facts["bytes"] += size
+    facts["tensors"] += len(tensors)
+    if problem:
+        facts["problems"].append(f"{name}: {problem}")
+    else:
+        facts["data_bytes"] += tensors_bytes(tensors)
+        if size != expected_size:
+            facts["problems"].append(f"{name} has {size} bytes and its header says {expected_size}")
+        absent = sorted(promised - set(tensors))
+        if absent:
+            facts["problems"].append(
+                f"{name} lacks {len(absent)} tensors that the index lists for it, such as {absent[0]}"
+            )
+    return f"{name}\0{size}\0{header}\n".encode("utf-8", "surrogateescape")
+
+
 def _index(path, facts):
-    """The shards that an index names, each with its tensors."""
+    """The shards that an index names: ``{shard: set of tensors}``."""
     index = _json(path, facts["problems"])
     weight_map = (index or {}).get("weight_map")
     promised = {}
@@ -173,7 +196,7 @@ def _index(path, facts):
 
 
 def kinds(description):
-    """How many weights there are of each kind of quantization; an empty dict for what is no description."""
+    """The number of weights by kind of quantization; an empty dict without a description."""
     counts = {}
     for name, kind in (description or {}).items():
         if isinstance(kind, str) and name.endswith("weight"):
@@ -186,16 +209,16 @@ def _json(path, problems):
         with open(path, encoding="utf-8") as stream:
             data = json.load(stream)
     except (OSError, ValueError, RecursionError) as error:
-        problems.append("{0}: {1}".format(os.path.basename(path), getattr(error, "strerror", None) or "no JSON"))
+        problems.append("{0}: {1}".format(os.path.basename(path), getattr(error, "strerror", None) or "not JSON"))
         return None
     if not isinstance(data, dict):
-        problems.append(f"{os.path.basename(path)}: no JSON object")
+        problems.append(f"{os.path.basename(path)}: not a JSON object")
         return None
     return data
 
 
 def shard(path):
-    """``(size, size by its header, problem, {tensor: bytes}, digest of the header)`` of a safetensors file."""
+    """A safetensors file: ``(size, size according to its header, problem, {tensor: bytes}, digest of the header)``."""
     try:
         size = os.path.getsize(path)
         with open(path, "rb") as stream:
@@ -234,7 +257,7 @@ def tensors_bytes(tensors):
 
 
 def small_digest(path):
-    """The digest of a small file, "absent" or "not read"."""
+    """The digest of a small file, or "absent" or "not read"."""
     try:
         with open(path, "rb") as stream:
             content = stream.read(SMALL_LIMIT + 1)
@@ -246,7 +269,7 @@ def small_digest(path):
 
 
 def place(path):
-    """The file system that holds a directory: ``filesystem`` (its type, such as nfs4) and ``free_bytes``."""
+    """The file system of a directory: ``filesystem`` (its type, such as nfs4) and ``free_bytes``."""
     found = os.statvfs(path)
     with open("/proc/self/mounts") as stream:
         mounts = stream.read()
@@ -254,7 +277,7 @@ def place(path):
 
 
 def filesystem(path, mounts):
-    """The type of the file system that holds *path*, by the text of /proc/mounts; None where it does not tell."""
+    """The type of the file system of *path*, according to the text of /proc/mounts; None if it is not listed."""
     best, kind = "", None
     for line in mounts.splitlines():
         fields = line.split()
@@ -262,18 +285,18 @@ def filesystem(path, mounts):
             continue
         point = fields[1].replace("\\040", " ")
         inside = path == point or path.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):  # the later one of two at one point is on top
+        if inside and len(point) >= len(best):  # of two mounts at one point, the later one is on top
             best, kind = point, fields[2]
     return kind
 
 
 def read_speed(path, names, seconds=PROBE_SECONDS):
-    """How fast shards are read from where they lie, past the page cache: ``{bytes, seconds}``; None when too small.
+    """The read speed of the shards, bypassing the page cache: ``{bytes, seconds}``; None if they are too small.
 
-    Up to PROBE_BYTES from the middle of the largest shards, at the same time, as the ranks of a node do.
+    Reads up to PROBE_BYTES from the middle of the largest shards, at the same time, as the ranks of a node do.
     """
     sizes = sorted(((os.path.getsize(os.path.join(path, name)), name) for name in names), reverse=True)[:PROBE_SHARDS]
-    if sum(size for size, unused in sizes) < PROBE_LEAST:
+    if sum(size for size, _name in sizes) < PROBE_LEAST:
         return None
     share = PROBE_BYTES // len(sizes)
     started = time.monotonic()

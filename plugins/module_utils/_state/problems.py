@@ -8,6 +8,7 @@ A problem is ``{"id", "host", "seen", "do"}``: what was seen there and what to d
 
 from __future__ import annotations
 
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.ssh import ssh_remedy
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.records import RECIPE
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.text import STALE, duration, short, words
 
@@ -33,7 +34,7 @@ def node_problems(process, facts):
     """
     host = process["host"]
     if facts.get("error"):
-        do = f"Check power, network and SSH key: 'ssh {process['address']}'."
+        do = ssh_remedy(process["address"], facts.get("user"), facts.get("port"))
         return [problem(host, "node.unreachable", facts["error"], do)]
     deploy = f"deploy_{process['hardware']}.yml"
     name = process["container"]["name"]
