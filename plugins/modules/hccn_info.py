@@ -10,32 +10,27 @@ module: hccn_info
 short_description: Read the RoCE ports of a node's Ascend chips
 version_added: 0.1.0
 description:
-  - Asks C(hccn_tool) for link, health, address, TLS switch, LLDP peer and optical module of each chip, all chips at the
-    same time, and returns what it prints as data.
-  - A value that the tool does not tell is null, and C(problems) says why. Changes nothing.
+  - Queries C(hccn_tool) for link, health, address, TLS switch, LLDP peer and optical module of each chip, all chips at
+    the same time, and returns its output as data.
+  - A value that the tool does not report is null, and RV(chips) says why under C(problems).
+  - Changes nothing.
+extends_documentation_fragment: ascend_ops.vllm.read_only
 options:
   executable:
-    description: Path of C(hccn_tool) on the node. Without it the driver's folder, the usual places and C(PATH) are searched.
+    description: Path of C(hccn_tool) on the node. Without it the driver's directory, the usual places and E(PATH) are searched.
     type: path
   chips:
-    description: Physical ids of the chips to ask, the N of C(/dev/davinciN). Without it all that the node has.
+    description: Physical ids of the chips to query, the N of C(/dev/davinciN). Without it all chips of the node.
     type: list
     elements: int
   timeout:
-    description: Seconds that one answer may take. A chip that did not answer in time is asked no more.
+    description: Timeout of one query in seconds. A chip that does not answer in time is not queried any further.
     type: float
     default: 20.0
 author:
   - ascend_ops.vllm contributors (@ascend-ops)
 seealso:
   - module: ascend_ops.vllm.npu_info
-attributes:
-  check_mode:
-    description: Can run in check mode; it reads only.
-    support: full
-  diff_mode:
-    description: Has nothing to show as a difference.
-    support: none
 """
 
 EXAMPLES = r"""
@@ -50,16 +45,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 tool:
-  description: Path of the tool that was asked.
+  description: Path of the tool that was used.
   returned: success
   type: str
   sample: /usr/local/Ascend/driver/tools/hccn_tool
 chips:
   description:
     - One entry for each chip, by its physical id.
-    - C(link) is UP or DOWN; C(net_health) is in the tool's words; C(tls) says whether the switch is on; C(lldp) has
-      C(peer), C(port) and C(system); C(optical) has C(present), C(tx_power_mw), C(rx_power_mw) and C(temperature_c).
-    - C(problems) names each answer that was not understood, with its first line.
+    - C(link) is V(UP) or V(DOWN); C(net_health) is in the tool's words, V(Success) if it is good; C(tls) says whether the
+      switch is on; C(lldp) has C(peer), C(port) and C(system); C(optical) has C(present), C(tx_power_mw), C(rx_power_mw)
+      and C(temperature_c).
+    - C(problems) has an entry for each query without a usable answer, with the reason.
   returned: success
   type: dict
   sample:
@@ -82,6 +78,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.fabric impo
 
 
 def chips_of_node():
+    """The physical ids of all chips of this node."""
     return sorted(int(name[7:]) for name in os.listdir("/dev") if re.match(r"davinci\d+$", name))
 
 
@@ -98,20 +95,19 @@ def main():
     if chips is None:
         chips = chips_of_node()
     if not chips:
-        module.fail_json(msg="There is no /dev/davinciN. Is the NPU driver loaded? Or name the chips in 'chips'.")
+        module.fail_json(
+            msg="There is no /dev/davinciN. Check that the NPU driver is loaded, or list the chips in 'chips'."
+        )
     if min(chips) < 0 or module.params["timeout"] <= 0:
         module.fail_json(msg="The numbers in 'chips' must be 0 or more, and 'timeout' more than 0.")
-    told = read_chips(sorted(set(chips)), module.params["executable"], module.params["timeout"])
-    if told["error"]:
-        module.fail_json(
-            msg="{0}. Set 'executable' to its path, or install the NPU driver with its tools.".format(
-                told["error"][0].upper() + told["error"][1:]
-            )
-        )
-    for chip in told["chips"].values():
+    found = read_chips(sorted(set(chips)), module.params["executable"], module.params["timeout"])
+    if found["error"]:
+        reason = found["error"][0].upper() + found["error"][1:]
+        module.fail_json(msg=f"{reason}. Set 'executable' to its path, or install the NPU driver with its tools.")
+    for chip in found["chips"].values():
         for name in ("vnic", "superpod"):
             chip.pop(name, None)
-    module.exit_json(changed=False, tool=told["tool"], chips=told["chips"])
+    module.exit_json(changed=False, tool=found["tool"], chips=found["chips"])
 
 
 if __name__ == "__main__":

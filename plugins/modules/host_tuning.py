@@ -6,28 +6,29 @@
 
 DOCUMENTATION = r"""
 module: host_tuning
-short_description: Set, verify or put back the kernel settings of a node that runs vLLM
+short_description: Set, verify or restore the kernel settings of a node that runs vLLM
 version_added: 0.1.0
 description:
-  - Brings all kernel settings of one list to their values in one call, live and over reboots, without a reboot.
-  - Reads back every value that it has written.
-  - Keeps a record of the values that it found first, so that they can be put back.
-  - What the node does not have (no cpufreq in a VM, a sysctl gone from the kernel) is reported and is no failure.
+  - Applies a list of kernel settings in one call, at once and persistently, without a reboot.
+  - Reads back every value that it writes.
+  - Records the values that it found first, so that they can be restored.
+  - A setting that the node does not have (no cpufreq in a VM, a sysctl that the kernel has dropped) is reported and is not
+    a failure.
 author: "ascend_ops.vllm contributors (@ascend-ops)"
 requirements:
   - Python 3.7 or later on the node, and root
 options:
   state:
     description:
-      - V(present) sets the values, and puts back what an earlier run set and O(settings) no longer has.
-      - V(verify) compares and reports only; it never changes anything and never fails over a difference.
-      - V(absent) puts all recorded values back and removes the files. It does not look at O(settings). A value
-        that somebody else changed since it was set is left alone and reported.
+      - V(present) applies the settings, and restores what an earlier run set and O(settings) no longer contains.
+      - V(verify) only compares and reports; it never changes anything and never fails because of a difference.
+      - V(absent) restores all recorded values and removes the files, and ignores O(settings). A value that another tool or
+        user changed since it was set is reported and not restored.
     type: str
     choices: [present, verify, absent]
     default: present
   settings:
-    description: What to set. An entry whose O(settings[].value) is empty is left alone.
+    description: The settings to apply. An entry with an empty O(settings[].value) is ignored.
     type: list
     elements: dict
     default: []
@@ -36,28 +37,28 @@ options:
         description:
           - V(governor) is the cpufreq governor of every CPU.
           - V(sysctl) is the kernel parameter O(settings[].name).
-          - V(sched_migration_cost_ns) is the scheduler's migration cost, wherever this kernel has it (the sysctl
-            before Linux 5.13, debugfs since). A kernel that has none, or refuses it, is no failure.
+          - V(sched_migration_cost_ns) is the migration cost of the scheduler, where the kernel has it (a sysctl before Linux
+            5.13, debugfs since). A kernel that does not have it, or refuses the value, is not a failure.
         type: str
         required: true
         choices: [governor, sysctl, sched_migration_cost_ns]
       name:
-        description: Name of the kernel parameter; only for kind V(sysctl).
+        description: Name of the kernel parameter; required for O(settings[].kind=sysctl), ignored otherwise.
         type: str
       value:
-        description: The value wanted.
+        description: The desired value.
         type: str
 attributes:
   check_mode:
-    description: Reports what would change and changes nothing.
+    description: Reports what would change, and changes nothing.
     support: full
   diff_mode:
     description: Shows the live values and the files before and after.
     support: full
 notes:
-  - Run it on the node, not in a container; there the kernel's files are read-only.
-  - Files written are C(/etc/sysctl.d/90-ascend-vllm.conf), C(/etc/ascend-vllm/host-tuning.sh) and the unit
-    C(ascend-vllm-host-tuning.service); the record is C(/var/lib/ascend-vllm/host_tuning.json).
+  - Run it on the node, not in a container, where the kernel files are read-only.
+  - It writes C(/etc/sysctl.d/90-ascend-vllm.conf), C(/etc/ascend-vllm/host-tuning.sh), the unit
+    C(ascend-vllm-host-tuning.service), and the record C(/var/lib/ascend-vllm/host_tuning.json).
 """
 
 EXAMPLES = r"""
@@ -70,7 +71,7 @@ EXAMPLES = r"""
       - {kind: sched_migration_cost_ns, value: 50000}
   become: true
 
-- name: Put all back
+- name: Restore the original values
   ascend_ops.vllm.host_tuning:
     state: absent
   become: true
@@ -78,40 +79,68 @@ EXAMPLES = r"""
 
 RETURN = r"""
 settings:
-  description: One entry for each setting, and for each that is put back.
-  returned: always, unless the input is wrong
+  description: One entry for each setting, and for each that is restored.
+  returned: always, unless the input is invalid
   type: list
   elements: dict
   contains:
-    name: {description: Name of the setting., type: str, sample: vm.swappiness}
-    kind: {description: Its kind., type: str, sample: sysctl}
-    before: {description: Value found; null where the node has none., type: str, sample: "60"}
-    wanted: {description: Value wanted., type: str, sample: "0"}
-    after: {description: Value read back at the end., type: str, sample: "0"}
+    name:
+      description: Name of the setting.
+      type: str
+      sample: vm.swappiness
+    kind:
+      description: Kind of the setting.
+      type: str
+      sample: sysctl
+    before:
+      description: Value before the run; null if the node does not have the setting.
+      type: str
+      sample: "60"
+    wanted:
+      description: Desired value.
+      type: str
+      sample: "0"
+    after:
+      description: Value after the run.
+      type: str
+      sample: "0"
     verdict:
       description:
-        - V(ok) as wanted; V(changed) set now; V(differs) not as wanted and not written (verify, check mode);
-          V(unavailable) this node does not have it; V(kept) not put back, since somebody changed it; V(failed)
-          refused.
+        - V(ok), it was as wanted; V(changed), it was set; V(differs), it is not as wanted and was not written
+          (O(state=verify), check mode); V(unavailable), this node does not have it; V(kept), it was not restored since
+          another tool or user changed it; V(failed), the kernel refused the value.
       type: str
       sample: changed
-    note: {description: What else there is to know., type: str, sample: 192 CPUs}
+    note:
+      description: Anything else to know about it.
+      type: str
+      sample: 192 CPUs
 files:
-  description: The files that make the settings survive a reboot, with path, verdict and note.
-  returned: always, unless the input is wrong
+  description: The files that restore the settings after a reboot.
+  returned: always, unless the input is invalid
   type: list
   elements: dict
+  contains:
+    path:
+      description: Path of the file.
+      type: str
+    verdict:
+      description: V(ok), V(differs), V(changed) or V(failed).
+      type: str
+    note:
+      description: Anything else to know about it.
+      type: str
 compliant:
-  description: Whether nothing differs at the start of a check, or at the end of a change.
-  returned: always, unless the input is wrong
+  description: Whether nothing differs, after the changes if there were any.
+  returned: always, unless the input is invalid
   type: bool
 report:
-  description: All of it as lines of text.
-  returned: always, unless the input is wrong
+  description: The results as lines of text.
+  returned: always, unless the input is invalid
   type: list
   elements: str
 record:
-  description: Path of the record of the values found first.
+  description: Path of the record of the original values.
   returned: always
   type: str
   sample: /var/lib/ascend-vllm/host_tuning.json
@@ -120,7 +149,9 @@ record:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._tuning import host as tuning
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._tuning.host import RECORD, Host, TuningError, explain
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._tuning.settings import parse_settings
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._tuning.tune import report_lines, tune
 
 
 def main():
@@ -148,27 +179,27 @@ def main():
     if os.geteuid() != 0:
         module.fail_json(
             msg=f"host tuning needs root, and this task runs as uid {os.geteuid()}: set become: true",
-            record=tuning.RECORD,
+            record=RECORD,
         )
     try:
-        outcome = tuning.tune(
-            tuning.Host(),
-            tuning.parse_settings(module.params["settings"]) if state != "absent" else [],
+        outcome = tune(
+            Host(),
+            parse_settings(module.params["settings"]) if state != "absent" else [],
             dry_run=module.check_mode or state == "verify",
             strict=state == "present",
         )
-    except tuning.TuningError as error:
-        module.fail_json(msg=str(error), record=tuning.RECORD)
+    except TuningError as error:
+        module.fail_json(msg=str(error), record=RECORD)
     except OSError as error:
-        module.fail_json(msg=f"{error.filename or 'host tuning'}: {tuning.explain(error)}", record=tuning.RECORD)
+        module.fail_json(msg=f"{error.filename or 'host tuning'}: {explain(error)}", record=RECORD)
 
     result = {
         "changed": outcome.changed and state != "verify",
         "settings": outcome.settings,
         "files": outcome.files,
         "compliant": outcome.compliant,
-        "report": tuning.report_lines(outcome),
-        "record": tuning.RECORD,
+        "report": report_lines(outcome),
+        "record": RECORD,
     }
     if state != "verify":
         result["diff"] = outcome.diff

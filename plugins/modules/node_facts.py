@@ -7,64 +7,124 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: node_facts
-short_description: Gather what a node can tell before a deploy
+short_description: Gather the facts of a node that the preflight checks evaluate
 version_added: 0.1.0
 description:
-  - Reads in one call what the checks of a node need, for the node's plan. Judges nothing and changes nothing.
-  - Every external command is bounded in time; what cannot be read is null, or has an error beside it.
-extends_documentation_fragment: [ascend_ops.vllm.engine, ascend_ops.vllm.read_only]
+  - Reads in one call everything about a node that the preflight checks need, for the node's part of the plan. Evaluates
+    nothing and changes nothing.
+  - Every external command has a timeout. A value that cannot be read is null, or comes with an error.
+  - Internal to the roles of this collection; it may change without notice.
+extends_documentation_fragment:
+  - ascend_ops.vllm.engine
+  - ascend_ops.vllm.read_only
 options:
   plan:
-    description: The node's part of the plan.
+    description: The process plan of the node.
     type: dict
     required: true
   archive:
-    description: Path on the node of the image's archive; empty when the image is pulled.
+    description: Path of the image archive on the node; empty if the image is pulled.
     type: str
     default: ""
   npu_smi:
-    description: Path of npu-smi on the node. Searched at the usual places when not given.
+    description: Path of C(npu-smi) on the node. Without it the usual places and E(PATH) are searched.
     type: path
   hccn_tool:
-    description: Path of hccn_tool on the node. Searched at the usual places when not given.
+    description: Path of C(hccn_tool) on the node. Without it the usual places and E(PATH) are searched.
     type: path
   timeout:
-    description: Seconds that one external command may take.
+    description: Timeout of one external command in seconds.
     type: float
     default: 20.0
 author:
   - ascend_ops.vllm contributors (@ascend-ops)
 seealso:
+  - module: ascend_ops.vllm.peer_facts
   - module: ascend_ops.vllm.npu_info
+  - module: ascend_ops.vllm.npu_check
 """
 
 EXAMPLES = r"""
-- name: Gather what the node can tell
+- name: Read the process plan that was deployed
+  ansible.builtin.slurp:
+    src: /etc/ascend-vllm/minimax2_5/process.json
+  register: deployed
+
+- name: Gather the facts for that plan
   ascend_ops.vllm.node_facts:
-    plan: "{{ __vllm_recipe_node }}"
+    plan: "{{ (deployed.content | b64decode | from_json).process }}"
+  register: node
+
+- name: Show the checkpoints
+  ansible.builtin.debug:
+    var: node.facts.weights
 """
 
 RETURN = r"""
 facts:
-  description: What the node told.
+  description: The facts of the node; null for what could not be read.
   returned: success
   type: dict
   contains:
-    python: {description: Version of the Python that ran this., type: str}
-    root: {description: Whether it ran as root., type: bool}
-    network: {description: "C(interface) that carries the plan's address, or null; C(addresses) by interface.", type: dict}
-    npu: {description: "As the module npu_info returns it, or C(code), C(meaning) and C(remedy) of its failure.", type: dict}
-    devices: {description: "Device nodes of the plan, and whether they are there.", type: dict}
-    paths: {description: "Sources of the plan's mounts, and whether they are there.", type: dict}
-    hccn_conf: {description: "/etc/hccn.conf by chip, or null.", type: dict}
-    engine: {description: "The engine, its set-up, C(image) and C(container) of the plan, other containers, or C(error).", type: dict}
-    weights: {description: "One entry per checkpoint: whether it is complete, what it is, how fast it is read.", type: list}
-    host: {description: "Memory, CPUs, limits, disks, kernel, stale processes.", type: dict}
-    net: {description: "Interfaces, host name, clock, ephemeral ports, firewall.", type: dict}
-    fabric: {description: "Per chip what hccn_tool tells: link, health, address, TLS, optics, peer.", type: dict}
-    ports: {description: Who listens on the plan's ports., type: list}
-    service_pids: {description: Processes of the service that runs already., type: list}
-    seconds: {description: How long it took., type: float}
+    python:
+      description: Version of the Python that ran the module.
+      type: str
+    root:
+      description: Whether the module ran as root.
+      type: bool
+    machine_id:
+      description: A digest of the machine id and the boot id, which identifies the machine until it reboots.
+      type: str
+    driver_package:
+      description: Version of the installed driver package.
+      type: str
+    archive:
+      description: Whether the file O(archive) exists; null if none was given.
+      type: bool
+    network:
+      description: The C(interface) with the plan's address, or null; C(addresses) by interface; C(error).
+      type: dict
+    npu:
+      description: The result of M(ascend_ops.vllm.npu_info), or C(code), C(meaning) and C(remedy) of its failure.
+      type: dict
+    devices:
+      description: The device nodes of the plan, and whether each exists.
+      type: dict
+    paths:
+      description: The source paths of the plan's mounts, and whether each exists.
+      type: dict
+    hccn_conf:
+      description: The content of C(/etc/hccn.conf) by chip.
+      type: dict
+    engine:
+      description: >-
+        Version and configuration of the engine, C(image) and C(container) of the plan, C(others) (other containers), or
+        C(error).
+      type: dict
+    weights:
+      description: For each checkpoint of the plan whether it is complete, its kind, a fingerprint, and the read speed.
+      type: list
+      elements: dict
+    host:
+      description: Memory, CPUs, limits, disks, kernel, processes of another vLLM.
+      type: dict
+    net:
+      description: Interfaces, hostname, clock, ephemeral ports, firewall, TLS files.
+      type: dict
+    fabric:
+      description: For each chip what C(hccn_tool) reports - link, health, address, TLS, optics, LLDP peer.
+      type: dict
+    ports:
+      description: The processes that listen on the plan's ports.
+      type: list
+      elements: dict
+    service_pids:
+      description: The processes of the service, if it is running.
+      type: list
+      elements: int
+    seconds:
+      description: Duration of the module in seconds.
+      type: float
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -7,56 +7,50 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: npu_check
-short_description: Judge the Ascend NPUs of a node
+short_description: Check the Ascend NPUs of a node
 version_added: 0.1.0
 description:
-  - Runs C(npu-smi info) and gives one verdict for each check, with what was seen, what was wanted and what to do.
+  - Runs C(npu-smi info) and returns one verdict for each check, with what was seen, what was wanted and what to do.
   - The checks are V(npu.tool), V(npu.count), V(npu.product), V(npu.health), V(npu.idle.processes), V(npu.idle.hbm)
     and V(npu.driver).
   - A verdict is V(pass), V(warn), V(fail), V(unknown) or V(skipped).
-  - What the tool does not tell is V(unknown), never V(pass).
+  - A value that the tool does not report gives V(unknown), never V(pass).
   - Changes nothing.
 author: "ascend_ops.vllm contributors (@ascend-ops)"
-attributes:
-  check_mode:
-    description: Can run in check mode; it reads only.
-    support: full
-  diff_mode:
-    description: Has nothing to show as a difference.
-    support: none
+extends_documentation_fragment: ascend_ops.vllm.read_only
 options:
   executable:
-    description: Path of C(npu-smi) on the node. Without it the usual places and C(PATH) are searched.
+    description: Path of C(npu-smi) on the node. Without it the usual places and E(PATH) are searched.
     type: path
   timeout:
-    description: Seconds to wait for the tool. A driver that hangs makes it wait without end.
+    description: Timeout of the tool in seconds. With a driver that hangs it never finishes.
     type: float
     default: 20.0
   chips:
-    description: Number of chips the node must have. More of them is a warning. Not judged without it.
+    description: Number of chips that the node must have; more than that is a warning. Without it the check is skipped.
     type: int
   product:
-    description: Hardware the node must be. Not judged without it.
+    description: Hardware that the node must be. Without it the check is skipped.
     type: str
     choices: [a2, a3]
   idle:
-    description: Whether the chips must be idle, with no process and no more memory in use than O(max_idle_hbm_mb).
+    description: Whether the chips must be idle, without processes and with at most O(max_idle_hbm_mb) of memory in use.
     type: bool
     default: true
   max_idle_hbm_mb:
-    description: High-bandwidth memory in MB that may be in use on an idle chip. An idle 910B shows about 3300.
+    description: Limit for the used high-bandwidth memory of an idle chip in MB. An idle 910B shows about 3300.
     type: int
     default: 5000
   own_pids:
-    description: Processes that belong to the service itself. They and their memory do not count as busy.
+    description: Process ids of the service itself. They and their memory are not counted.
     type: list
     elements: int
     default: []
   min_driver:
-    description: Oldest driver that will do, such as V(24.1.rc2) or V(25.5.1). Not judged without it.
+    description: Oldest accepted driver, such as V(24.1.rc2) or V(25.5.1). Without it the check is skipped.
     type: str
   fail_on:
-    description: Verdicts that make the task fail, after all checks are done.
+    description: Verdicts that make the task fail, after all checks have run.
     type: list
     elements: str
     choices: [fail, unknown, warn]
@@ -64,14 +58,14 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Check that the node can take an A2 deployment
+- name: Check that the node is ready for a deployment on A2
   ascend_ops.vllm.npu_check:
     chips: 8
     product: a2
     min_driver: 24.1.rc2
     fail_on: [fail, unknown]
 
-- name: Check the health while the service runs
+- name: Check the health while the service is running
   ascend_ops.vllm.npu_check:
     idle: false
     fail_on: []
@@ -81,7 +75,7 @@ EXAMPLES = r"""
 RETURN = r"""
 verdicts:
   description: One verdict for each check, always all of them and in the same order.
-  returned: always, unless an option is wrong
+  returned: always, unless an option is invalid
   type: list
   elements: dict
   contains:
@@ -105,10 +99,10 @@ verdicts:
       verdict: fail
       seen: "7 chips; missing: NPU 3"
       wanted: 8 chips
-      remedy: See 'dmesg | grep -i ascend' for a chip that was lost.
+      remedy: Check 'dmesg | grep -i ascend' for a lost chip.
 ok:
   description: Whether no verdict is V(fail) or V(unknown).
-  returned: always, unless an option is wrong
+  returned: always, unless an option is invalid
   type: bool
 """
 
@@ -142,9 +136,9 @@ def main():
     params = module.params
     oldest = params["min_driver"]
     if oldest is not None and parse_driver_version(oldest) is None:
-        module.fail_json(msg="min_driver is not a driver version: %s. Write it like 24.1.rc2 or 25.5.1." % oldest)
+        module.fail_json(msg=f"min_driver is not a driver version: {oldest}. Write it like 24.1.rc2 or 25.5.1.")
     if params["chips"] is not None and params["chips"] < 1:
-        module.fail_json(msg="chips must be 1 or more, not %d." % params["chips"])
+        module.fail_json(msg="chips must be 1 or more, not {0}.".format(params["chips"]))
 
     info, failure = read_npus(params["executable"], params["timeout"])
     if failure:

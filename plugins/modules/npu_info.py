@@ -10,29 +10,23 @@ module: npu_info
 short_description: Read the Ascend NPUs of a node
 version_added: 0.1.0
 description:
-  - Runs C(npu-smi info) and returns what it prints as data, for every layout of the tool (910, 910B, A3, 310P, 950).
+  - Runs C(npu-smi info) and returns its output as data, for every layout of the tool (910, 910B, A3, 310P, 950).
   - A value that the tool does not print is null, never zero.
   - Changes nothing.
 author: "ascend_ops.vllm contributors (@ascend-ops)"
-attributes:
-  check_mode:
-    description: Can run in check mode; it reads only.
-    support: full
-  diff_mode:
-    description: Has nothing to show as a difference.
-    support: none
+extends_documentation_fragment: ascend_ops.vllm.read_only
 options:
   executable:
-    description: Path of C(npu-smi) on the node. Without it the usual places and C(PATH) are searched.
+    description: Path of C(npu-smi) on the node. Without it the usual places and E(PATH) are searched.
     type: path
   timeout:
-    description: Seconds to wait for the tool. A driver that hangs makes it wait without end.
+    description: Timeout of the tool in seconds. With a driver that hangs it never finishes.
     type: float
     default: 20.0
   details:
     description:
-      - What to ask beyond the table. V(mapping) is C(npu-smi info -m), V(topology) C(-t topo), V(common) and V(usages)
-        C(-t common) and C(-t usages) of each NPU, one call each.
+      - What to read beyond the table. V(mapping) is C(npu-smi info -m), V(topology) is C(-t topo), V(common) and V(usages)
+        are C(-t common) and C(-t usages) of each NPU, one call each.
     type: list
     elements: str
     choices: [mapping, topology, common, usages]
@@ -40,7 +34,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Read the NPUs
+- name: Read the NPUs of the node
   ascend_ops.vllm.npu_info:
   register: npus
 
@@ -57,19 +51,19 @@ devices:
   elements: dict
   contains:
     npu_id:
-      description: NPU id. Null for a chip whose first row is missing.
+      description: NPU id; null for a chip whose first row is missing.
       type: int
     chip_id:
-      description: Number of the chip on its NPU. Null on the 950, which prints none.
+      description: Number of the chip on its NPU; null on the 950, which prints none.
       type: int
     phy_id:
-      description: Physical id, the N of C(/dev/davinciN). Only the A3 prints it.
+      description: Physical id, the N of C(/dev/davinciN); only the A3 prints it.
       type: int
     name:
       description: Name of the chip, as printed.
       type: str
     health:
-      description: OK, Warning, Alarm, Critical or UNKNOWN, as printed.
+      description: V(OK), V(Warning), V(Alarm), V(Critical) or V(UNKNOWN), as printed.
       type: str
     bus_id:
       description: PCIe address.
@@ -81,30 +75,40 @@ devices:
       description: Temperature in degrees Celsius.
       type: float
     aicore_percent:
-      description: Use of the AI cores in percent (on the 950 the use of the NPU).
+      description: Utilization of the AI cores in percent (on the 950 of the NPU).
       type: float
     memory_used_mb:
-      description: Memory in use.
+      description: Used memory in MB.
       type: int
     memory_total_mb:
-      description: Memory there is.
+      description: Total memory in MB.
       type: int
     hbm_used_mb:
-      description: High-bandwidth memory in use. Null on the 310P, which has none.
+      description: Used high-bandwidth memory in MB; null on the 310P, which has none.
       type: int
     hbm_total_mb:
-      description: High-bandwidth memory there is.
+      description: Total high-bandwidth memory in MB.
       type: int
     hugepages_used:
-      description: Huge pages in use.
+      description: Number of used huge pages.
       type: int
     hugepages_total:
-      description: Huge pages there are.
+      description: Total number of huge pages.
       type: int
     processes:
-      description: Processes on the chip, each with C(pid), C(name) and C(memory_mb).
+      description: Processes on the chip.
       type: list
       elements: dict
+      contains:
+        pid:
+          description: Process id.
+          type: int
+        name:
+          description: Name of the process.
+          type: str
+        memory_mb:
+          description: High-bandwidth memory of the process in MB.
+          type: int
   sample:
     - npu_id: 0
       chip_id: 0
@@ -131,19 +135,19 @@ tool_version:
   type: str
   sample: 24.1.rc1.b030
 driver_version:
-  description: Version of the driver that npu-smi talks to. Can differ from that of the tool.
+  description: Version of the driver that npu-smi uses. It can differ from that of the tool.
   returned: success
   type: str
   sample: 24.1.rc1.b030
 driver_package_version:
-  description: Version in C(/usr/local/Ascend/driver/version.info), null where it cannot be read.
+  description: Version in C(/usr/local/Ascend/driver/version.info); null if it cannot be read.
   returned: success
   type: str
   sample: 24.1.rc1
 process_npus:
   description:
-    - Ids of the NPUs that the table of processes speaks for.
-    - An empty list of processes means "none" only for a chip of these NPUs.
+    - Ids of the NPUs that the process table covers.
+    - Only for a chip of these NPUs an empty list of processes means that there are none.
   returned: success
   type: list
   elements: int
@@ -159,23 +163,35 @@ problems:
   elements: str
 details:
   description:
-    - What O(details) asked for; null where the tool does not answer.
-    - C(mapping) has one entry a chip, C(topology) C(links) and C(cpu_affinity), C(common) and C(usages) by NPU id one entry
-      a chip, with the tool's own titles.
+    - What O(details) requested; null where the tool does not answer.
   returned: success
   type: dict
+  contains:
+    mapping:
+      description: One entry per chip.
+      type: list
+      elements: dict
+    topology:
+      description: The C(links) between NPUs, and the C(cpu_affinity) of each NPU.
+      type: dict
+    common:
+      description: By NPU id one entry per chip, with the tool's own titles.
+      type: dict
+    usages:
+      description: By NPU id one entry per chip, with the tool's own titles.
+      type: dict
 code:
   description: >-
-    Why it failed: the tool's own code, such as V(-8005), or one of V(timeout), V(loader), V(not-found),
+    Why it failed - the tool's own error code, such as V(-8005), or one of V(timeout), V(loader), V(not-found),
     V(not-executable), V(no-npu), V(no-table), V(crashed), V(unknown).
   returned: failure
   type: str
 rc:
-  description: Exit status of the tool, 124 when the time was up.
+  description: Exit status of the tool; V(124) after the timeout.
   returned: failure
   type: int
 output:
-  description: What the tool printed, shortened.
+  description: The output of the tool, truncated.
   returned: failure
   type: str
 """

@@ -115,4 +115,5 @@ def test_junit_report(folder):
 def test_a_preflight_is_a_handful_of_round_trips():
     """Tasks that go to a node: one per node for its own facts, one for what nodes find of each other."""
     tasks = (ROOT / "roles" / "npu_preflight" / "tasks" / "main.yml").read_text()
-    assert tasks.count("ascend_ops.vllm.node_facts:") == tasks.count("ascend_ops.vllm.peer_facts:") == 1
+    assert tasks.count("module: node_facts") == tasks.count("module: peer_facts") == 1
+    assert tasks.count("ascend_ops.vllm.gather:") == 2

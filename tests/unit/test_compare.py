@@ -10,7 +10,9 @@ import pytest
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import engine, files, layout
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import compare, desired, revisions, supervision
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._tuning import host as host_tuning
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._tuning.host import Host
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._tuning.settings import parse_settings
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._tuning.tune import tune
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_engine_modules import IMAGE_ID, STARTED, docker, spec  # noqa: F401
 from test_openai import serving
@@ -28,8 +30,8 @@ def node(docker, spec, tmp_path, monkeypatch):
     monkeypatch.setattr(supervision, "timer_is", lambda name: (False, False))
     (tmp_path / "proc/sys/vm").mkdir(parents=True)
     (tmp_path / "proc/sys/vm/swappiness").write_text("0\n")
-    monkeypatch.setattr(host_tuning, "Host", lambda host=host_tuning.Host: host(str(tmp_path)))
-    host_tuning.tune(host_tuning.Host(), host_tuning.parse_settings(TUNING), dry_run=False)
+    monkeypatch.setattr(compare, "Host", lambda: Host(str(tmp_path)))
+    tune(Host(str(tmp_path)), parse_settings(TUNING), dry_run=False)
     labels = {
         "ascend_ops.vllm.service": spec["name"],
         "ascend_ops.vllm.spec": engine.spec_digest(spec, engine.mounts_here(spec)[0], IMAGE_ID),

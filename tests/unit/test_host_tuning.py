@@ -7,7 +7,8 @@ import shutil
 import subprocess
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._tuning import host as tuning
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._tuning import host, persist, settings
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._tuning import tune as tuning
 
 CPU = "/sys/devices/system/cpu"
 WANTED = [
@@ -18,7 +19,7 @@ WANTED = [
 ]
 
 
-class Node(tuning.Host):
+class Node(host.Host):
     """A host whose kernel can be told to refuse a path (an errno) or to keep another value than the one written."""
 
     def __init__(self, root):
@@ -46,22 +47,22 @@ class Node(tuning.Host):
 
 @pytest.fixture
 def node(tmp_path):
-    host = Node(tmp_path)
+    made = Node(tmp_path)
     for cpu in range(192):
-        host.put(f"{CPU}/cpu{cpu}/cpufreq/scaling_governor", "schedutil")
-        host.put(f"{CPU}/cpu{cpu}/cpufreq/scaling_available_governors", "performance powersave schedutil ")
-    host.put(CPU + "/cpufreq/policy0/scaling_governor", "schedutil")
-    host.put("/proc/sys/vm/swappiness", "60")
-    host.put("/proc/sys/kernel/numa_balancing", "1")
-    host.put("/sys/kernel/debug/sched/migration_cost_ns", "500000")
+        made.put(f"{CPU}/cpu{cpu}/cpufreq/scaling_governor", "schedutil")
+        made.put(f"{CPU}/cpu{cpu}/cpufreq/scaling_available_governors", "performance powersave schedutil ")
+    made.put(CPU + "/cpufreq/policy0/scaling_governor", "schedutil")
+    made.put("/proc/sys/vm/swappiness", "60")
+    made.put("/proc/sys/kernel/numa_balancing", "1")
+    made.put("/sys/kernel/debug/sched/migration_cost_ns", "500000")
     for folder in ("/run/systemd/system", "/usr/lib/systemd/system"):
-        os.makedirs(host.root + folder)
-    return host
+        os.makedirs(made.root + folder)
+    return made
 
 
 def tune(node, raw=None, **options):
-    settings = tuning.parse_settings(WANTED if raw is None else raw)
-    return tuning.tune(node, settings, **{"dry_run": False, **options})
+    wanted = settings.parse_settings(WANTED if raw is None else raw)
+    return tuning.tune(node, wanted, **{"dry_run": False, **options})
 
 
 def verdicts(outcome):
@@ -104,24 +105,24 @@ def test_apply_sets_all_and_a_second_run_changes_nothing(node):
     second = tune(node)
     assert not second.changed and set(verdicts(second).values()) == {"ok"}
     assert snapshot(node) == before and node.writes == []
-    assert node.calls == ["is-active " + tuning.UNIT]
+    assert node.calls == ["is-active " + host.UNIT]
 
 
 def test_files_for_the_next_boot(node):
     tune(node)
-    assert node.text(tuning.DROP_IN) == tuning.HEADER + "vm.swappiness = 0\nkernel.numa_balancing = 0\n"
-    assert os.readlink(node.root + tuning.UNIT_LINK) == "../" + tuning.UNIT
-    assert os.path.isfile(os.path.realpath(node.root + tuning.UNIT_LINK))
-    assert f"ExecStart=/bin/sh {tuning.SCRIPT}\n" in node.text(tuning.UNIT_FILE)
-    assert os.stat(node.root + tuning.RECORD).st_mode & 0o777 == 0o600
-    assert os.stat(node.root + tuning.DROP_IN).st_mode & 0o777 == 0o644
-    assert node.calls[-2:] == ["daemon-reload", "restart " + tuning.UNIT]
+    assert node.text(host.DROP_IN) == persist.HEADER + "vm.swappiness = 0\nkernel.numa_balancing = 0\n"
+    assert os.readlink(node.root + host.UNIT_LINK) == "../" + host.UNIT
+    assert os.path.isfile(os.path.realpath(node.root + host.UNIT_LINK))
+    assert f"ExecStart=/bin/sh {host.SCRIPT}\n" in node.text(host.UNIT_FILE)
+    assert os.stat(node.root + host.RECORD).st_mode & 0o777 == 0o600
+    assert os.stat(node.root + host.DROP_IN).st_mode & 0o777 == 0o644
+    assert node.calls[-2:] == ["daemon-reload", "restart " + host.UNIT]
     assert not [path for path in snapshot(node) if path.endswith(".new")]
 
 
 def run_script(node):
     """The boot script, on the tree instead of on /."""
-    text = node.text(tuning.SCRIPT)
+    text = node.text(host.SCRIPT)
     for branch in ("/sys/", "/proc/"):
         text = text.replace(" " + branch, f" {node.root}{branch}")
     return subprocess.run(["/bin/sh", "-c", text], capture_output=True, text=True, check=False)
@@ -161,12 +162,12 @@ def test_boot_script_fails_when_a_value_is_refused(node):
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
 def test_boot_script_is_clean(node):
     tune(node)
-    subprocess.run(["shellcheck", node.root + tuning.SCRIPT], check=True)
+    subprocess.run(["shellcheck", node.root + host.SCRIPT], check=True)
 
 
 def test_values_are_quoted_in_the_boot_script():
-    settings = tuning.parse_settings([{"kind": "sysctl", "name": "kernel.core_pattern", "value": "|/bin/x %p $(id)"}])
-    assert "put '|/bin/x %p $(id)' /proc/sys/kernel/core_pattern" in tuning.wanted_files(settings, [])[tuning.SCRIPT]
+    wanted = settings.parse_settings([{"kind": "sysctl", "name": "kernel.core_pattern", "value": "|/bin/x %p $(id)"}])
+    assert "put '|/bin/x %p $(id)' /proc/sys/kernel/core_pattern" in persist.wanted_files(wanted, [])[host.SCRIPT]
 
 
 def test_dry_run_writes_nothing_and_says_what_would_change(node):
@@ -181,7 +182,7 @@ def test_dry_run_writes_nothing_and_says_what_would_change(node):
     assert outcome.diff[0]["after"] == (
         "governor = performance\nsched_migration_cost_ns = 50000\nvm.swappiness = 0\nkernel.numa_balancing = 0\n"
     )
-    assert {entry["after_header"] for entry in outcome.diff[1:]} == set(tuning.OWN_FILES)
+    assert {entry["after_header"] for entry in outcome.diff[1:]} == set(persist.OWN_FILES)
 
 
 def test_dry_run_predicts_what_the_run_then_does(node):
@@ -206,7 +207,7 @@ def test_bare_vm_reports_and_does_not_fail(node):
     assert "not available on this node: no CPU has cpufreq" in entry(outcome, "governor")["note"]
     assert "debugfs is not mounted" in entry(outcome, "sched_migration_cost_ns")["note"]
     assert "no kernel.numa_balancing" in entry(outcome, "kernel.numa_balancing")["note"]
-    assert node.text(tuning.DROP_IN) == tuning.HEADER + "vm.swappiness = 0\n"
+    assert node.text(host.DROP_IN) == persist.HEADER + "vm.swappiness = 0\n"
     assert not tune(node).changed
 
 
@@ -220,12 +221,12 @@ def test_old_kernel_has_the_migration_cost_as_sysctl(node):
 
 def test_governor_that_does_not_exist_stops_before_anything_is_changed(node):
     before = snapshot(node)
-    with pytest.raises(tuning.TuningError) as caught:
+    with pytest.raises(host.TuningError) as caught:
         tune(node, [{"kind": "sysctl", "name": "vm.swappiness", "value": 0}, {"kind": "governor", "value": "turbo"}])
     assert str(caught.value) == (
         "governor 'turbo' does not exist on cpu0, cpu1, cpu2, cpu3 and 188 more: available there: performance "
-        "powersave schedutil. Choose one of these, load the kernel module cpufreq_turbo if the kernel has it, or leave "
-        "the governor out. Nothing was changed"
+        "powersave schedutil. Choose one of these, load the kernel module cpufreq_turbo if the kernel has it, or omit "
+        "the governor. Nothing was changed"
     )
     assert snapshot(node) == before
 
@@ -247,7 +248,7 @@ def test_kernel_that_does_not_list_its_governors(node):
 @pytest.mark.parametrize(
     ("number", "text"),
     [
-        (errno.EBUSY, "another tool or the CPU's driver holds it"),
+        (errno.EBUSY, "another tool or the CPU driver controls it"),
         (errno.EINVAL, "the kernel does not accept this value"),
         (errno.EROFS, "not in a container"),
         (errno.EPERM, "become: true"),
@@ -297,7 +298,7 @@ def test_record_keeps_the_first_values(node):
     tune(node)
     node.put("/proc/sys/vm/swappiness", "30")  # somebody, or a reboot without the unit
     tune(node, [*WANTED[:2], {"kind": "sysctl", "name": "vm.swappiness", "value": 10}, WANTED[3]])
-    values = json.loads(node.text(tuning.RECORD))["values"]
+    values = json.loads(node.text(host.RECORD))["values"]
     assert values["/proc/sys/vm/swappiness"] == {
         "kind": "sysctl",
         "name": "vm.swappiness",
@@ -315,7 +316,7 @@ def test_put_back_leaves_no_trace(node):
     assert outcome.changed and set(verdicts(outcome).values()) == {"changed"}
     assert snapshot(node) == before
     assert not os.path.exists(node.root + "/var/lib/ascend-vllm") and not os.path.exists(node.root + "/etc/ascend-vllm")
-    assert node.calls[-2:] == ["stop " + tuning.UNIT, "daemon-reload"]
+    assert node.calls[-2:] == ["stop " + host.UNIT, "daemon-reload"]
     again = tune(node, [])
     assert not again.changed and again.settings == [] and again.files == []
 
@@ -334,7 +335,7 @@ def test_put_back_leaves_alone_what_somebody_changed_since(node):
     assert node.value("/proc/sys/vm/swappiness") == "42"
     assert entry(outcome, "vm.swappiness")["verdict"] == "kept"
     assert entry(outcome, "vm.swappiness")["note"] == (
-        "left alone, changed by somebody since it was set: /proc/sys/vm/swappiness reads 42"
+        "not restored, since it was changed by another tool or user: /proc/sys/vm/swappiness reads 42"
     )
     assert node.value("/proc/sys/kernel/numa_balancing") == "1"
 
@@ -343,10 +344,10 @@ def test_put_back_that_is_refused_keeps_record_and_files(node):
     tune(node)
     node.refuse["/proc/sys/vm/swappiness"] = errno.EROFS
     assert tune(node, []).failures
-    assert node.text(tuning.RECORD) and node.text(tuning.DROP_IN)
+    assert node.text(host.RECORD) and node.text(host.DROP_IN)
     node.refuse.clear()
     assert not tune(node, []).failures
-    assert node.value("/proc/sys/vm/swappiness") == "60" and node.text(tuning.RECORD) is None
+    assert node.value("/proc/sys/vm/swappiness") == "60" and node.text(host.RECORD) is None
 
 
 def test_setting_taken_out_is_put_back(node):
@@ -355,13 +356,13 @@ def test_setting_taken_out_is_put_back(node):
     assert verdicts(outcome)["vm.swappiness"] == "changed"
     assert node.value("/proc/sys/vm/swappiness") == "60"
     assert node.value("/proc/sys/kernel/numa_balancing") == "0"
-    assert "swappiness" not in node.text(tuning.DROP_IN) + node.text(tuning.SCRIPT) + node.text(tuning.RECORD)
+    assert "swappiness" not in node.text(host.DROP_IN) + node.text(host.SCRIPT) + node.text(host.RECORD)
 
 
 def test_broken_record_is_an_error_that_says_what_to_do(node):
-    node.put(tuning.RECORD, "{")
+    node.put(host.RECORD, "{")
     before = snapshot(node)
-    with pytest.raises(tuning.TuningError, match="Mend it, or move it away"):
+    with pytest.raises(host.TuningError, match="Repair it, or move it away"):
         tune(node)
     assert snapshot(node) == before
 
@@ -380,26 +381,26 @@ def test_without_a_running_systemd_the_unit_is_there_for_the_next_boot(node):
     shutil.rmtree(node.root + "/run/systemd")
     outcome = tune(node)
     assert not outcome.failures and node.calls == []
-    assert os.path.islink(node.root + tuning.UNIT_LINK)
-    assert outcome.notes == [f"systemd does not run here: {tuning.UNIT} takes effect at the next boot"]
+    assert os.path.islink(node.root + host.UNIT_LINK)
+    assert outcome.notes == [f"systemd is not running: {host.UNIT} takes effect at the next boot"]
 
 
 def test_without_systemd_only_the_drop_in_is_written(node):
     shutil.rmtree(node.root + "/usr/lib/systemd")
     shutil.rmtree(node.root + "/run/systemd")
     outcome = tune(node)
-    assert [entry["path"] for entry in outcome.files] == [tuning.DROP_IN]
+    assert [entry["path"] for entry in outcome.files] == [host.DROP_IN]
     assert outcome.notes == ["no systemd on this node: only the sysctl values survive a reboot"]
 
 
 def test_unwritable_folder_is_a_failure_in_words(node, monkeypatch):
     def refuse(path, *_others):
-        if path == tuning.DROP_IN:
+        if path == host.DROP_IN:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
 
     monkeypatch.setattr(node, "replace", refuse)
     outcome = tune(node)
-    assert outcome.failures[0].startswith(tuning.DROP_IN + " could not be written: Read-only file system")
+    assert outcome.failures[0].startswith(host.DROP_IN + " could not be written: Read-only file system")
 
 
 @pytest.mark.parametrize(
@@ -409,23 +410,23 @@ def test_unwritable_folder_is_a_failure_in_words(node, monkeypatch):
         ({"kind": "sysctl", "name": "swappiness", "value": 0}, "'swappiness' is not a sysctl name"),
         ({"kind": "sysctl", "name": "vm.../../etc/passwd", "value": 0}, "is not a sysctl name"),
         ({"kind": "sysctl", "name": "vm.x;y", "value": 0}, "is not a sysctl name"),
-        ({"kind": "governor", "value": "perf; rm"}, "is not a governor's name"),
+        ({"kind": "governor", "value": "perf; rm"}, "is not the name of a governor"),
         ({"kind": "sched_migration_cost_ns", "value": "50us"}, "not a whole number"),
     ],
 )
 def test_wrong_input(raw, text):
-    with pytest.raises(tuning.TuningError, match=text):
-        tuning.parse_settings([raw])
+    with pytest.raises(host.TuningError, match=text):
+        settings.parse_settings([raw])
 
 
 def test_setting_given_twice_is_an_error_and_an_empty_one_is_left_out():
-    with pytest.raises(tuning.TuningError, match=r"vm\.swappiness stands twice"):
-        tuning.parse_settings([WANTED[2], WANTED[2]])
-    assert tuning.parse_settings([{"kind": "governor", "value": ""}, {"kind": "governor", "value": None}]) == []
+    with pytest.raises(host.TuningError, match=r"vm\.swappiness is listed twice"):
+        settings.parse_settings([WANTED[2], WANTED[2]])
+    assert settings.parse_settings([{"kind": "governor", "value": ""}, {"kind": "governor", "value": None}]) == []
 
 
 def test_sysctl_path_takes_a_slash_for_a_dot():
-    assert tuning.sysctl_path("net.ipv4.conf.eth0/100.rp_filter") == "/proc/sys/net/ipv4/conf/eth0.100/rp_filter"
+    assert settings.sysctl_path("net.ipv4.conf.eth0/100.rp_filter") == "/proc/sys/net/ipv4/conf/eth0.100/rp_filter"
 
 
 def test_report_lines(node):

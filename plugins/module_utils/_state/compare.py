@@ -9,7 +9,9 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine imp
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.openai import Client
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import desired, drift, observed, supervision
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.revisions import Revisions
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._tuning import host
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._tuning.host import RECORD, Host, TuningError
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._tuning.settings import parse_settings
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._tuning.tune import tune
 
 
 def sides(process, options):
@@ -35,8 +37,8 @@ def sides(process, options):
 def tuning(settings):
     """The settings of the host that differ: ``{"items", "error"}``, items as of ``drift``; *error* where it is not known."""
     try:
-        outcome = host.tune(host.Host(), host.parse_settings(settings), dry_run=True, strict=False)
-    except (host.TuningError, OSError) as error:
+        outcome = tune(Host(), parse_settings(settings), dry_run=True, strict=False)
+    except (TuningError, OSError) as error:
         return {"items": [], "error": str(error)}
     items = []
     for entry in outcome.settings:
@@ -47,7 +49,7 @@ def tuning(settings):
         if entry["verdict"] != "ok":
             items.append(drift.item("tuning", entry["path"], entry["note"] or "another text", "as planned"))
     if outcome.changed and not items:
-        items.append(drift.item("tuning", host.RECORD, "of other settings", "of these"))
+        items.append(drift.item("tuning", RECORD, "of other settings", "of these"))
     return {"items": items, "error": ""}
 
 
