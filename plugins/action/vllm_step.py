@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._steps import STEPS, Failed
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._step import Failed
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._steps import STEPS
 
 
 class ActionModule(ActionBase):

@@ -43,7 +43,7 @@ def test_the_summary():
         "replica r1  a1, a2",
         "  rollback restarted: changed: created on a1",
         "  now      m v1, fp8, scenarios none; revision i1 of group g1",
-        "  proof    http://a1: service.models pass; service.chat pass",
+        "  verified http://a1: service.models pass; service.chat pass",
         "replica r2  b1",
         "  rollback unchanged: it answers",
     ]

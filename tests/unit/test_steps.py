@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils import _steps
-from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._steps import STEPS, Failed
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._step import Failed
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._steps import STEPS
 
 CONTAINER = {"id": "c", "running": True, "started_at": 50.0, "age": 9, "restart_count": 0, "image_id": "sha256:1"}
 SETTINGS = {

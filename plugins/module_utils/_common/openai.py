@@ -1,7 +1,7 @@
 # Copyright: Contributors to the ascend_ops.vllm collection
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Requests to a served model that prove that it works: only tokens count, never ``/health``.
+"""Requests to a served model that verify that it works: only tokens count, never ``/health``.
 
 Workers of a dead engine, or ones that hang, still answer ``/health`` with 200.
 """

@@ -50,14 +50,14 @@ def newer_files(member):
     return bool(started and member.get("files_at") and float(member["files_at"]) > started)
 
 
-def verification_text(process, proof):
+def verification_text(process, verified):
     """What a verification showed, in a few lines.
 
-    :param proof: ``verdicts`` and ``answer`` (what the model said).
+    :param verified: ``verdicts`` and ``answer`` (what the model said).
     """
     lines = [f"replica {process['replica']}: {process['service']['url']} serves {process['service']['model']}"]
-    for verdict in proof["verdicts"]:
+    for verdict in verified["verdicts"]:
         lines.append("  {verdict:<8}{id:<20}{seen}".format(**verdict))
-    if proof.get("answer"):
-        lines.append("  answer  {!r}".format(proof["answer"][:200]))
+    if verified.get("answer"):
+        lines.append("  answer  {!r}".format(verified["answer"][:200]))
     return "\n".join(lines)

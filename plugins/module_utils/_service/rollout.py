@@ -49,11 +49,11 @@ def text(plan, states, verb):
         lines.append(f"  {verb:<9}{_DONE[decision['action']].format(**decision)}")
         if first.get("restored"):
             lines.append(f"  {'now':<9}{revision(first['restored'])}")
-        lines.append(f"  {'proof':<9}{_proof(nodes, states)}")
+        lines.append(f"  {'verified':<9}{_verified(nodes, states)}")
     return "\n".join(lines)
 
 
-def _proof(nodes, states):
+def _verified(nodes, states):
     for node in nodes:
         verdicts = (states.get(node["host"]) or {}).get("verdicts")
         if verdicts:
