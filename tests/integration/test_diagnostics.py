@@ -187,4 +187,4 @@ def test_logs_are_written_to_files(tmp_path):
 
 def test_a_time_that_is_none_is_refused():
     run = playbook("logs.yml", "-e", "vllm_logs_since=yesterday")
-    assert "'yesterday' is no time to look back: wanted a number and s, m, h or d, such as 10m" in run.words
+    assert "'yesterday' is not a length of time: wanted a number and s, m, h or d, such as 10m" in run.words
