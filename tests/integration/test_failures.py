@@ -46,7 +46,7 @@ CASES = {
     "weights incomplete": ("a2-node1", ["weights-incomplete"], ["a2-node1: weights.served is fail", "shards"]),
     "weights truncated": ("a2-node1", ["weights-truncated"], ["a2-node1: weights.served is fail", "its header says"]),
     "no device nodes": ("a2-node1", ["no-device-nodes"], ["a2-node1: npu.devices is fail", "/dev/davinci0"]),
-    "no hccn.conf": ("a2-node2", ["no-hccn-conf"], ["a2-node2: fabric.hccn_conf is fail", "answers wrongly"]),
+    "no hccn.conf": ("a2-node2", ["no-hccn-conf"], ["a2-node2: fabric.hccn_conf is fail", "returns wrong answers"]),
 }
 
 
