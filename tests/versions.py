@@ -91,12 +91,20 @@ def python(versions):
 def environment(name, interpreter, *packages):
     """The folder with the commands of an environment that has these packages."""
     folder = CACHE / name
-    if not (folder / "ready").exists():
+    ready = folder / "ready"  # says with what: an older one is made anew
+    if not ready.exists() or ready.read_text() != "\n".join(packages):
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([interpreter, "-m", "venv", folder], check=True)
         subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--quiet", *packages], check=True)
-        (folder / "ready").touch()
+        ready.write_text("\n".join(packages))
     return folder / "bin"
+
+
+def controller(version, interpreter):
+    """The environment of a controller with a version of ansible-core: what requirements.txt names besides it, too."""
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    libraries = [line for line in lines if re.match(r"[a-z]", line) and not line.startswith("ansible-core")]
+    return environment(f"core-{version}", interpreter, f"ansible-core=={version}", *libraries)
 
 
 def succeeds(command, wanted="", unwanted="(?!)", **extra):
@@ -163,7 +171,7 @@ def main():
         if interpreter is None:
             results.append((title, "not run: no such Python here"))
             continue
-        commands = environment(f"core-{version}", interpreter, f"ansible-core=={version}")
+        commands = controller(version, interpreter)
         controllers[version] = commands / "ansible-playbook"
         lab = ["-i", "lab/inventories/a2"]
         teardown = [controllers[version], "playbooks/teardown.yml", *lab, "-e", "vllm_teardown_confirm=yes"]

@@ -26,7 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.versions import CONTROLLERS, environment, python  # noqa: E402
+from tests.versions import CONTROLLERS, controller, python  # noqa: E402
 
 HOME = ROOT / ".cache" / "sanity"
 # ansible-test fetches a pip of its own from a server that is not PyPI, unless a script stands where it keeps that one. The
@@ -90,7 +90,7 @@ def unpacked(folder, commands):
 
 def test(core, interpreter, names):
     """Does the collection pass with this version?"""
-    commands = environment(f"core-{core}", interpreter, f"ansible-core=={core}")
+    commands = controller(core, interpreter)
     provide_pip(commands)
     version = subprocess.run(
         [interpreter, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
