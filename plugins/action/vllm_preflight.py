@@ -63,7 +63,8 @@ class ActionModule(ActionBase):
             self._write(path, report.junit(reports) if as_xml else json.dumps(reports, indent=4, sort_keys=True) + "\n")
         stopping = report.stopping(reports, given["fail_on"], given["ignore"])
         if stopping:
-            return dict(result, changed=False, failed=True, msg="\n".join(stopping), reports=reports)
+            # Without the reports, which were shown already and would be printed again.
+            return dict(result, changed=False, failed=True, msg="\n".join(stopping))
         return dict(result, changed=False, reports=reports)
 
     @staticmethod

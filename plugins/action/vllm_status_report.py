@@ -47,5 +47,5 @@ class ActionModule(ActionBase):
                 raise AnsibleActionFail(f"cannot write {given['file']} on this machine: {error.strerror}.") from error
         show(result, answer("vllm_status_query", given["query"], made) if given["query"] else text.text(made))
         if given["strict"] and not made["ok"]:
-            result.update(failed=True, msg=f"{made['summary']} (vllm_status_strict).")
+            return dict(result, changed=False, failed=True, msg=f"{made['summary']} (vllm_status_strict).")
         return dict(result, changed=False, report=made)

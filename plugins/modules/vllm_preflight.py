@@ -86,7 +86,7 @@ EXAMPLES = r"""
 RETURN = r"""
 reports:
   description: The verdicts, a report per replica.
-  returned: always
+  returned: success
   type: list
   elements: dict
 """

@@ -55,7 +55,7 @@ EXAMPLES = r"""
 RETURN = r"""
 report:
   description: The report.
-  returned: always
+  returned: success
   type: dict
 """
 
