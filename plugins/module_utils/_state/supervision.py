@@ -84,6 +84,8 @@ def stop(name):
     """
     systemctl("disable", "--now", f"ascend-vllm@{name}.timer")
     systemctl("stop", f"ascend-vllm@{name}.service")
+    # A check that was cut short counts as failed, and its unit would stay listed after its file is gone.
+    run(["systemctl", "reset-failed", f"ascend-vllm@{name}.service"], 30)
 
 
 def desired(name, settings, python=sys.executable):
