@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as ansible_core
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import report
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._output import write_file
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._preflight import evaluate, saved_facts, slow_connections
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._query import answer
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._screen import show
@@ -47,10 +46,8 @@ class ActionModule(ActionBase):
         if given["facts_dir"]:
             facts = {host: saved_facts(given["facts_dir"], host) for host in hosts}
         if given["save_facts"]:
-            folder = Path(given["save_facts"]).expanduser()
-            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
             for host in hosts:
-                self._write(folder / f"{host}.json", json.dumps(facts[host], indent=4, sort_keys=True) + "\n")
+                write_file("npu_preflight_save_facts", Path(given["save_facts"]) / f"{host}.json", facts[host])
         reports = evaluate(given["processes"], facts, given["min_driver"], ansible_core)
         shown = answer("npu_preflight_query", given["query"], reports) if given["query"] else None
         show(result, shown or report.text(reports, given["show_passed"]))
@@ -58,19 +55,10 @@ class ActionModule(ActionBase):
         if slow:
             show(result, slow)
         if given["report"]:
-            path = Path(given["report"]).expanduser()
-            as_xml = path.suffix == ".xml"
-            self._write(path, report.junit(reports) if as_xml else json.dumps(reports, indent=4, sort_keys=True) + "\n")
+            as_xml = given["report"].endswith(".xml")
+            write_file("npu_preflight_report", given["report"], report.junit(reports) if as_xml else reports)
         stopping = report.stopping(reports, given["fail_on"], given["ignore"])
         if stopping:
             # Without the reports, which were shown already and would be printed again.
             return dict(result, changed=False, failed=True, msg="\n".join(stopping))
         return dict(result, changed=False, reports=reports)
-
-    @staticmethod
-    def _write(path, text):
-        try:
-            path.write_text(text, encoding="utf-8")
-            path.chmod(0o644)
-        except OSError as error:
-            raise AnsibleActionFail(f"cannot write {path} on this machine: {error.strerror}.") from error

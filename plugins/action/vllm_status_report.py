@@ -5,12 +5,9 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import report, text
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._output import write_file
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._query import answer
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._screen import show
 
@@ -39,12 +36,7 @@ class ActionModule(ActionBase):
         }
         made = report.report(given["processes"], found)
         if given["file"]:
-            try:
-                Path(given["file"]).expanduser().write_text(
-                    json.dumps(made, indent=4, sort_keys=True) + "\n", encoding="utf-8"
-                )
-            except OSError as error:
-                raise AnsibleActionFail(f"cannot write {given['file']} on this machine: {error.strerror}.") from error
+            write_file("vllm_status_file", given["file"], made)
         show(result, answer("vllm_status_query", given["query"], made) if given["query"] else text.text(made))
         if given["strict"] and not made["ok"]:
             return dict(result, changed=False, failed=True, msg=f"{made['summary']} (vllm_status_strict).")

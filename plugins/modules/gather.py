@@ -14,6 +14,7 @@ description:
   - A node that cannot be reached, or on which the module fails, does not leave the play. Its result has the reason in
     RV(error).
   - Internal to the roles of this collection; it may change without notice.
+extends_documentation_fragment: ascend_ops.vllm.read_only
 options:
   module:
     description: Name of the module, without the collection's.
@@ -25,13 +26,6 @@ options:
     default: {}
 author:
   - ascend_ops.vllm contributors (@ascend-ops)
-attributes:
-  check_mode:
-    description: Changes nothing in either mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

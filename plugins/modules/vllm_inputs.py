@@ -13,6 +13,7 @@ description:
   - Compares the variables of the host with the argument specs of all roles, and fails with all that does not fit. A
     variable that looks like an input and is none fails, too. Sends nothing to the host.
   - Internal to the roles of this collection; it may change without notice.
+extends_documentation_fragment: ascend_ops.vllm.read_only
 options:
   settings:
     description: The inputs of the role C(vllm_recipe), without their prefix.
@@ -24,13 +25,6 @@ options:
     default: {}
 author:
   - ascend_ops.vllm contributors (@ascend-ops)
-attributes:
-  check_mode:
-    description: Changes nothing in either mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

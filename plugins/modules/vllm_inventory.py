@@ -12,6 +12,7 @@ version_added: 0.2.0
 description:
   - Fails when the inventory lacks the groups that are wanted, or when a tag does not exist. Sends nothing to a host.
   - Internal to the roles of this collection; it may change without notice.
+extends_documentation_fragment: ascend_ops.vllm.read_only
 options:
   groups:
     description: The groups of the inventory, with their hosts.
@@ -37,13 +38,6 @@ options:
     default: []
 author:
   - ascend_ops.vllm contributors (@ascend-ops)
-attributes:
-  check_mode:
-    description: Changes nothing in either mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

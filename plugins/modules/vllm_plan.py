@@ -12,6 +12,7 @@ version_added: 0.2.0
 description:
   - Computes what each node runs, fails with all that keeps it from running, and shows the warnings. Sends nothing to a host. The result is the plan.
   - Internal to the roles of this collection; it may change without notice.
+extends_documentation_fragment: ascend_ops.vllm.read_only
 options:
   inputs:
     description: What M(ascend_ops.vllm.vllm_inputs) returned, of all nodes.
@@ -24,13 +25,6 @@ options:
     default: 0
 author:
   - ascend_ops.vllm contributors (@ascend-ops)
-attributes:
-  check_mode:
-    description: Changes nothing in either mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

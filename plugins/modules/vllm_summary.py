@@ -12,6 +12,7 @@ version_added: 0.2.0
 description:
   - Shows what was done with each replica and what it answered, or fails with why O(failed_replica) did not take its plan. Sends nothing to a host.
   - Internal to the roles of this collection; it may change without notice.
+extends_documentation_fragment: ascend_ops.vllm.read_only
 options:
   plan:
     description: The plan.
@@ -44,13 +45,6 @@ options:
     default: []
 author:
   - ascend_ops.vllm contributors (@ascend-ops)
-attributes:
-  check_mode:
-    description: Changes nothing in either mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
 """
 
 EXAMPLES = r"""

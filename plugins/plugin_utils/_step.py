@@ -78,7 +78,7 @@ class Step:
         return told
 
     def assert_members(self):
-        """Refuse to go on with a part of a replica: a play with a rescue goes on with nodes that failed."""
+        """Fail if a member failed earlier: a play with a rescue continues with nodes that failed."""
         lost = set(self.members.get("absent") or [])
         for host, results in zip(self.members["hosts"], self.members["results"]):
             for told in results if isinstance(results, (list, tuple)) else [results]:

@@ -124,7 +124,7 @@ class LoadRevision(Step):
 
 
 class RestoreFiles(Step):
-    """Put the files of the revision back in place."""
+    """Restore the files of the revision."""
 
     def take(self):
         told = self.module(
