@@ -46,18 +46,23 @@ def lab(*arguments):
 def playbook(name, *arguments, inventory=INVENTORY, timeout=560):
     """Run a playbook of the collection and give its end, whatever it is."""
     environment = dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_NOCOLOR="1")
-    return Run(
-        subprocess.run(
-            ["ansible-playbook", str(ROOT / "playbooks" / name), "-i", str(inventory), *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            timeout=timeout,
-            env=environment,
-            check=False,
+    words = ["ansible-playbook", str(ROOT / "playbooks" / name), "-i", str(inventory), *arguments]
+    try:
+        return Run(
+            subprocess.run(
+                words,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                timeout=timeout,
+                env=environment,
+                check=False,
+            )
         )
-    )
+    except subprocess.TimeoutExpired as error:
+        output = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout
+        pytest.fail(f"{name} was still running after {timeout} s. It printed:\n{output}")
 
 
 def ad_hoc(host, module, **arguments):
