@@ -43,8 +43,9 @@ unit: dev-tools
 tuning: dev-tools
 	molecule test --scenario-name tuning
 
-# The scenario of each kind of node, then what is tested on its nodes. Both kinds never serve at once: they share the processors.
+# The scenario of each kind of node, then what is tested on its nodes; an interrupted run may have left some. Both kinds never serve at once: they share the processors.
 a3: dev-tools
+	$(LAB) down --hardware a3
 	KEEP_NODES=yes molecule test --scenario-name a3
 	pytest -q -x $(ON_A3)
 	$(LAB) down --hardware a3

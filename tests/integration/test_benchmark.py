@@ -157,13 +157,14 @@ def test_two_results_are_compared_and_other_lengths_refused(missed, met, unmet, 
 
 def test_a_busy_service_is_not_measured(tmp_path):
     stop = threading.Event()
-    body = json.dumps({"model": "MiniMax-M2.5", "prompt": "Hello", "max_tokens": 400, "ignore_eos": True}).encode()
+    body = json.dumps({"model": "MiniMax-M2.5", "prompt": "Hello", "max_tokens": 32, "ignore_eos": True}).encode()
 
     def ask():
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         while not stop.is_set():
             request = urllib.request.Request(URL + "/v1/completions", body, {"Content-Type": "application/json"})
             opener.open(request, timeout=60).read()
+            stop.wait(0.3)  # more would take the two processors from the playbook, which then takes minutes
 
     client = threading.Thread(target=ask)
     client.start()
