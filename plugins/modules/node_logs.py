@@ -66,11 +66,11 @@ missing:
   returned: success
   type: dict
 causes:
-  description: Known causes that the log shows.
+  description: Known causes that the log shows since the container's last start, the most telling first.
   returned: success
   type: list
   elements: dict
-  sample: [{"id": "port-in-use", "line": "…", "advice": "…"}]
+  sample: [{"id": "port-in-use", "line": "…", "meaning": "…", "advice": "…", "consequence": false}]
 notes:
   description: Notes on what is incomplete.
   returned: success

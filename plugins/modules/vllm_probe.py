@@ -109,11 +109,16 @@ log:
   returned: success
   type: str
 causes:
-  description: Known causes that the log of a dead container shows.
+  description: Why a dead container died, by its log, CANN's and its exit code, the most telling cause first.
   returned: success
   type: list
   elements: dict
-  sample: [{"id": "port-in-use", "line": "…", "advice": "…"}]
+  sample: [{"id": "port-in-use", "line": "…", "meaning": "…", "advice": "…", "consequence": false}]
+telling:
+  description: The most telling lines of the log of a dead container without a known cause.
+  returned: success
+  type: list
+  elements: str
 taken:
   description: Listeners on O(ports) that do not run in the container.
   returned: success
@@ -136,7 +141,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine, EngineError
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.openai import Client
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import node
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.causes import diagnose
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure import evidence
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import progress
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._service.supervise import api_key
 
@@ -168,17 +173,25 @@ def taken(ports, container):
 def look(params, engine, client):
     """Look at container and model once: what the module returns."""
     result = dict(
-        state="waiting", verdicts=[], answer="", container=None, log="", causes=[], taken=[], stage="", last_start=None
+        state="waiting",
+        verdicts=[],
+        answer="",
+        container=None,
+        log="",
+        causes=[],
+        telling=[],
+        taken=[],
+        stage="",
+        last_start=None,
     )
     if params["name"]:
         result["container"] = engine.container(params["name"])
         if is_dead(result["container"], params["started_at"]):
-            log = ""
+            result["state"] = "dead"
             if result["container"]:
-                log = engine.logs(params["name"], 200, params["started_at"])
                 code = engine.last_exit(params["name"], params["started_at"]) if params["started_at"] else None
                 result["container"]["exit_code"] = result["container"]["exit_code"] if code is None else code
-            result.update(state="dead", causes=diagnose(log), log="\n".join(log.splitlines()[-40:]))
+                result.update(evidence.death(engine, result["container"], params["started_at"]))
             return result
     if client is not None:
         result["verdicts"] = ask(client, params["checks"])

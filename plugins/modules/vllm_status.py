@@ -75,6 +75,7 @@ status:
     engine_error: {description: Why the engine did not answer; else empty., type: str}
     container: {description: "The container's state, or null; C(foreign) where this collection did not create it.", type: dict}
     image: {description: "What the plan's image is on the node, or null.", type: dict}
+    causes: {description: "Why a container that does not run died, the most telling cause first.", type: list}
     others: {description: Other containers that this collection created., type: list}
     drift: {description: "What differs, as of M(ascend_ops.vllm.vllm_drift), each with its C(text).", type: list}
     running: {description: "The C(pid) of C(vllm serve), and in C(error) why its arguments are not known.", type: dict}
@@ -91,6 +92,8 @@ status:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.evidence import causes_of
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.status import gather
 
 
@@ -110,7 +113,10 @@ def main():
     )
     options = dict(module.params)
     plan = options.pop("plan")
-    module.exit_json(changed=False, status=gather(plan, options))
+    status = gather(plan, options)
+    stopped = status["container"] and not status["container"]["running"]
+    status["causes"] = causes_of(Engine(options["engine"]), plan["container"]["name"]) if stopped else []
+    module.exit_json(changed=False, status=status)
 
 
 if __name__ == "__main__":

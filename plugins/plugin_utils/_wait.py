@@ -58,9 +58,11 @@ class Wait:
         while True:
             if self.news.exists():
                 word = json.loads(self.news.read_text())
+                own = ""
                 if word["state"] == "dead":
                     self._stop()
-                return self._word_of_another(word)
+                    own = self._own_cause()
+                return self._word_of_another(word, own)
             # The node that serves the API is the one that gives word: it need not look for others' often.
             seconds = SLICE if self.serves else slice_after(time.monotonic() - start)
             seen = self._module("vllm_probe", dict(self.probe, seconds=seconds))
@@ -125,13 +127,17 @@ class Wait:
         except FileExistsError:
             pass
 
-    def _word_of_another(self, word):
+    def _own_cause(self):
+        """What this node's log says of its own, where another was seen to die first; empty where it only noticed that."""
+        seen = self._module("vllm_probe", dict(self.probe, url="", model="", seconds=0))
+        own = [c for c in seen.get("causes") or [] if not c["consequence"] and not c["line"].startswith("exit code")]
+        return _told(own)
+
+    def _word_of_another(self, word, own=""):
         if word["state"] == "ready":
             return {"msg": f"{word['host']} answers"}
-        return {
-            "failed": True,
-            "msg": f"{self.host}: stopped waiting, since {word['host']} will not come up; see there.",
-        }
+        text = f"{self.host}: stopped waiting, since {word['host']} will not come up; see there."
+        return {"failed": True, "msg": text + (f" This node's own log has a cause: {own}" if own else "")}
 
     def _stop(self):
         """Keep the engine from restarting what died, and the other members from waiting for it."""
@@ -148,7 +154,17 @@ def _obituary(host, name, seen):
         how += ", killed for want of memory"
     if container["error"]:
         how += ", {0}".format(container["error"])
-    causes = " ".join("{0} [{1}] The log says: {2}".format(c["advice"], c["id"], c["line"]) for c in seen["causes"])
-    return "{0}: the container {1} died ({2}) before the service answered. {3}".format(
-        host, name, how, causes or f"No known cause in its log: see 'docker logs {name}' on the node."
-    )
+    told = _told(seen["causes"])
+    if not told:
+        lines = "".join(f"\n  {line}" for line in seen["telling"])
+        told = f"No known cause in its log; see 'docker logs {name}' on the node.{' It says:' + lines if lines else ''}"
+    return f"{host}: the container {name} died ({how}) before the service answered. {told}"
+
+
+def _told(causes):
+    """The most telling cause in words, and what else the log shows; empty for none."""
+    if not causes:
+        return ""
+    first, *others = causes
+    text = "{meaning} {advice} [{id}] The log says: {line}".format(**first)
+    return text + "".join(" Also: {meaning} [{id}] {line}".format(**cause) for cause in others)

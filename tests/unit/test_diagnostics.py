@@ -25,7 +25,7 @@ from test_plan import a2
 from test_preflight import facts_of
 
 CANARY = "c4nary-Sw0rdfish"
-CAUSE = {"id": "port-in-use", "line": "Address already in use", "advice": "Stop it."}
+CAUSE = {"id": "port-in-use", "line": "Address already in use", "meaning": "A port is taken.", "advice": "Stop it."}
 RUNNING = {"status": "running", "exit_code": 0, "oom_killed": False, "restart_count": 0}
 
 
@@ -136,7 +136,7 @@ def test_what_stands_out_comes_first(planned, facts, tmp_path):
     assert seen[0] == ("a2-node1", "the container: exited, exit code 137, killed: out of memory, restarted 2 times")
     assert seen[1] == ("a2-node1", "the supervisor: gave-up, restarted 5 times in vain")
     assert seen[2] == ("a2-node2", "the container: no container")
-    assert seen[3] == ("a2-node1", "the log shows port-in-use: Address already in use -- Stop it.")
+    assert seen[3] == ("a2-node1", "the log shows port-in-use: Address already in use -- A port is taken. Stop it.")
     assert [text for host, text in seen if text.startswith("node.rights is fail: seen ") and host == "a2-node1"]
     text = files["INDEX.md"]
     assert "(`nodes/a2-node1/container/log.txt`)" in text and "(`preflight.json`)" in text
@@ -218,9 +218,10 @@ def test_logs_are_shown_under_their_nodes():
 def test_the_summary_of_logs():
     lines = FilterModule().filters()["logs_summary"](LOGS, "/there").splitlines()
     assert lines[0] == "a2-node1  container exited, exit code 1; 2 lines, 0 of the supervisor"
-    assert lines[1:4] == [
+    assert lines[1:5] == [
         "          note: 5 bytes were left out",
         "          port-in-use: Address already in use",
+        "          A port is taken.",
         "          do: Stop it.",
     ]
     assert lines[4:] == [

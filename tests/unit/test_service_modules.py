@@ -47,6 +47,7 @@ def probe(**arguments):
             "container",
             "log",
             "causes",
+            "telling",
             "taken",
             "stage",
             "last_start",

@@ -78,6 +78,7 @@ def healthy(node=NODES[0]):
             },
             "image": {"id": "sha256:0f1e2d3c4b5a69788796", "digests": ["quay.io/ascend/vllm-ascend@sha256:77aa"]},
             "others": [],
+            "causes": [],
             "drift": [],
             "running": {"pid": 77, "error": ""},
             "missing_mounts": [],

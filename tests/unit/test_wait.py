@@ -9,6 +9,7 @@ DEAD = {
     "state": "dead",
     "log": "",
     "causes": [],
+    "telling": [],
     "verdicts": [],
     "container": {"exit_code": 1, "oom_killed": False, "error": ""},
 }

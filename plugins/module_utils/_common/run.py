@@ -61,20 +61,26 @@ def run(
 
 
 def run_tail(
-    argv: List[str], timeout: float, limit: int, env: Optional[Dict[str, str]] = None
+    argv: List[str], timeout: float, limit: int, env: Optional[Dict[str, str]] = None, head: int = 0
 ) -> Tuple[int, str, bool, int]:
     """Like run() for long output: ``(exit status, text, timed out, cut)``.
 
-    The text is the last *limit* bytes, from the start of a line; *cut* is how many bytes were dropped.
+    The text is the first *head* bytes, to the end of a line, and the last *limit* bytes, from the start of a line; *cut* is how
+    many bytes between them were dropped.
     """
     started, process = _start(argv, env)
     if process is None:
         return started[0], started[1], False, 0
     seen = [0]
+    first = bytearray()
     kept = bytearray()
 
     def keep(chunk: bytes) -> None:
         seen[0] += len(chunk)
+        missing = head - len(first)
+        if missing > 0:
+            first.extend(chunk[:missing])
+            chunk = chunk[missing:]
         kept.extend(chunk)
         if len(kept) > 2 * limit:
             del kept[:-limit]
@@ -83,7 +89,10 @@ def run_tail(
         unused, complete = _read(process, time.monotonic() + timeout, keep)
         if not complete:
             _kill_group(process)
-    text = last_lines(bytes(kept), limit, seen[0] > len(kept))
+    text = last_lines(bytes(kept), limit, seen[0] > len(first) + len(kept))
+    if seen[0] > len(first) + len(text):
+        del first[first.rfind(b"\n") + 1 :]
+    text = bytes(first) + text
     return (
         RC_TIMEOUT if not complete else process.returncode,
         text.decode("utf-8", "replace"),

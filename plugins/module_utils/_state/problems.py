@@ -90,7 +90,11 @@ def _of_container(facts, name, deploy, spec):
         killed = ", killed because the memory was full" if container["oom_killed"] else ""
         error = f", {container['error']}" if container["error"] else ""
         seen = f"the container {name} does not run: {container['status']}, exit code {container['exit_code']}{killed}{error}"
-        result.append(("container.stopped", seen, f"Read 'docker logs {name}' for why; then run start.yml."))
+        why = f"Read 'docker logs {name}' for why; then run start.yml."
+        for cause in facts["causes"][:1]:
+            seen += f". {cause['meaning']} [{cause['id']}] The log says: {cause['line']}"
+            why = f"{cause['advice']} Then run start.yml."
+        result.append(("container.stopped", seen, why))
     if facts["image"] is None:
         seen = (
             f"the plan's image {image} is not on the node; the container was created from {container['image']} "

@@ -41,6 +41,7 @@ def gather(process, options):
         "container": seen["container"],
         "image": seen["image"],
         "others": [],
+        "causes": [],
         "missing_mounts": wanted["missing_mounts"],
         "files": [_without_items(entry) for entry in drift.of_files(wanted, seen) if "changes" in entry],
         "files_error": wanted["files_error"],

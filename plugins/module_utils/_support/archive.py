@@ -77,7 +77,7 @@ def first_looks(nodes, reports):
         if state and state.get("state") not in GOOD_STATES:
             add(1, host, "the supervisor: {state}, {reason}".format(**state), "supervisor/state.json")
         for cause in node["causes"]:
-            add(2, host, "the log shows {id}: {line} -- {advice}".format(**cause), "container/log.txt")
+            add(2, host, "the log shows {id}: {line} -- {meaning} {advice}".format(**cause), "container/log.txt")
         for note in node["notes"]:
             add(6, host, note)
     rank = {"fail": 3, "unknown": 4, "warn": 5}

@@ -16,11 +16,12 @@ import sys
 import tarfile
 import time
 
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.parallel import in_parallel
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.redact import SHORTEST, Redactor
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.run import last_lines
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.engine import first_json
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.causes import diagnose
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.evidence import causes_of
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._support.container import (
     environment_of,
     known_secrets,
@@ -72,7 +73,7 @@ def collect(
         "python": "{0}.{1}.{2}".format(*sys.version_info[:3]),
         "root": os.geteuid() == 0,
         "collected_at": int(time.time()),
-        "causes": diagnose(files.get("container/log.txt", "")),
+        "causes": causes_of(Engine(engine, timeout), name, root),
         "notes": notes,
         "entries": entries,
     }

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import glob
 import os
-import stat
 
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine, EngineError
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.layout import RECORDS_DIR, SERVICE_DIR
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.redact import parse_environment, secret_values
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.run import run
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.engine import first_json
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.evidence import (
+    CANN_BYTES,
+    CANN_FILES,
+    NoFolder,
+    cann_files,
+)
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._support.parts import Missing, Part, contents
-
-CANN_FILES, CANN_BYTES = 24, 128 * 1024  # the newest of CANN's logs, and bytes of each
 
 
 def environment_of(inspected):
@@ -82,19 +85,13 @@ def known_secrets(name, root="/", environment=()):
 
 
 def cann_logs(docker, name, timeout, root="/"):
-    """Fill a part with the ends of the newest logs that CANN wrote in the container, which may have ended.
-
-    They are read where the engine keeps the container's files, since they may be gigabytes: too much for a copy.
-    """
+    """Fill a part with the ends of the newest logs that CANN wrote in the container, which may have ended."""
 
     def fill(part):
-        base, place = _cann_folder(docker, name, timeout, root)
-        folder = base
-        for step in place.split("/"):
-            folder = os.path.join(folder, step)
-            if os.path.islink(folder) or not os.path.isdir(folder):  # a link would lead out of the container
-                raise Missing(f"CANN wrote no /{place} in the container")
-        found = sorted(((os.lstat(path).st_mtime, path) for path in _regular_files(folder)), reverse=True)
+        try:
+            base, found = cann_files(Engine(docker, timeout), name, root)
+        except (NoFolder, EngineError) as error:
+            raise Missing(str(error))
         texts = []
         for _time, path in found[:CANN_FILES]:
             tail = Part(path, "", contents(path, CANN_BYTES))
@@ -103,32 +100,6 @@ def cann_logs(docker, name, timeout, root="/"):
             texts.append(f"== {path[len(base) :]}\n{tail.text or tail.missing}\n")
         if len(found) > CANN_FILES:
             part.problems.append(f"the {CANN_FILES} newest of {len(found)} files")
-        if not texts:
-            raise Missing(f"/{place} is empty")
         return "\n".join(texts)
 
     return fill
-
-
-def _cann_folder(docker, name, timeout, root):
-    """``(root of the container's files on the node, folder of CANN's logs below it)``."""
-    rc, text, late = run([docker, "container", "inspect", name], timeout)
-    found = first_json(text, "[") if rc == 0 else None
-    if not found:
-        raise Missing("the engine does not answer" if late else f"there is no container {name}")
-    variables = dict(word.split("=", 1) for word in environment_of(text) if "=" in word)
-    place = (variables.get("ASCEND_PROCESS_LOG_PATH") or "/root/ascend/log").strip("/")
-    pid = (found[0].get("State") or {}).get("Pid")
-    upper = ((found[0].get("GraphDriver") or {}).get("Data") or {}).get("UpperDir")
-    base = os.path.join(root, "proc", str(pid), "root") if pid else upper
-    if not base:
-        raise Missing("the container has ended, and the engine does not say where its files are")
-    return base, place
-
-
-def _regular_files(folder):
-    for place, _folders, files in os.walk(folder):
-        for name in files:
-            path = os.path.join(place, name)
-            if stat.S_ISREG(os.lstat(path).st_mode):
-                yield path

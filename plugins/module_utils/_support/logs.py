@@ -11,7 +11,7 @@ import time
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine, EngineError
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.redact import Redactor
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.run import find_tool, run_tail
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.causes import diagnose
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.evidence import causes_of
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._support import parts
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._support.container import environment_of, known_secrets
 
@@ -47,7 +47,7 @@ def read_logs(name, engine="docker", lines=200, since="", secrets=(), timeout=20
     :param secrets: values to redact, besides those that the node knows.
     :param timeout: seconds for each command.
     :return: ``{"container", "log", "journal", "missing", "causes", "notes"}``: *missing* says by ``log`` and ``journal`` why
-        there is none.
+        there is none, *causes* are of the container's last start.
     """
     log, journal = log_commands(name, engine, lines, since)
     result = {"container": None, "log": "", "journal": "", "missing": {}, "causes": [], "notes": []}
@@ -61,13 +61,13 @@ def read_logs(name, engine="docker", lines=200, since="", secrets=(), timeout=20
     except EngineError as error:
         result["missing"]["log"] = str(error)
     if result["container"]:
+        result["causes"] = causes_of(Engine(engine, timeout), name, root)
         result["container"] = {key: result["container"][key] for key in ("status", "exit_code", "age", "restart_count")}
     values, result["notes"] = known_secrets(name, root, environment_of(inspected))
     redactor = Redactor(list(values) + list(secrets))
     for key, argv in (("log", log), ("journal", journal + ["-q", "-u", SUPERVISOR.format(name)])):
         if key not in result["missing"]:
             _read(result, key, argv, timeout, redactor, since)
-    result["causes"] = diagnose(result["log"])
     return redactor.data(result)
 
 

@@ -185,6 +185,7 @@ def logs_summary(logs, folder=""):
             add("", f"note: {short(note, 150)}")
         for cause in result.get("causes") or []:
             add("", f"{cause['id']}: {short(cause['line'], 120)}")
+            add("", cause["meaning"])
             add("", f"do: {cause['advice']}")
     if folder:
         lines.append(f"written to {folder}")

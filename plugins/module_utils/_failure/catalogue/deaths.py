@@ -1,0 +1,91 @@
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Deaths that no Python traceback tells, and the engine's refusal to start a container."""
+
+from __future__ import annotations
+
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.cause import GENERAL, Cause
+
+NATIVE = "native crash"
+
+CAUSES = (
+    Cause(
+        "device-missing",
+        "chip cannot be opened",
+        "A device that the plan gives to the container is not on the node<<: {path}>>.",
+        "'ls /dev/davinci*' on the node: after a restart the driver may not be loaded ('npu-smi info'), or the node has fewer chips than "
+        "vllm_recipe_chips says.",
+        patterns=(
+            r"error gathering device information.*\"(?P<path>/dev/\S+)\"",
+            r"(?P<path>/dev/(davinci|hisi|devmm)\w*)\W+no such (file|device)",
+        ),
+        examples=(
+            'Error response from daemon: error gathering device information while adding custom device "/dev/davinci8": no such file or directory',
+        ),
+        source="Docker",
+    ),
+    Cause(
+        "engine-refused",
+        "container cannot be started",
+        "The container engine could not start the container.",
+        "'docker start CONTAINER' and 'journalctl -u docker' on the node show the same; a hook of Ascend's Docker runtime that fails is taken out "
+        "by runc as the default runtime in /etc/docker/daemon.json.",
+        patterns=(
+            r"OCI runtime create failed|failed to create (shim|task)|prestart hook|ascend-docker-(hook|runtime)\b.*(fail|error)|error mounting",
+        ),
+        examples=(
+            "OCI runtime create failed: container_linux.go:380: starting container process caused: error mounting",
+        ),
+        source="Docker; Ascend Docker Runtime",
+    ),
+    Cause(
+        "command-not-found",
+        "image does not have the command",
+        "A command that the container runs is not in the image<<: {command}>>.",
+        "The image is not one of vllm-ascend, or its PATH was replaced: compare vllm_recipe_image with the release's, and take PATH out of "
+        "vllm_recipe_env.",
+        patterns=(
+            r"line \d+: (?P<command>\S+): (command )?not found|(exec|executable file).{0,20}\"?(?P<command>[\w./-]+)\"?.{0,20}not found|(?P<command>[\w./-]+): command not found",
+        ),
+        exits=(127,),
+        examples=("/etc/ascend-vllm/x/launch.sh: line 40: vllm: command not found",),
+        source="shell",
+    ),
+    Cause(
+        "not-executable",
+        "image does not have the command",
+        "A command that the container runs cannot be executed<<: {command}>>.",
+        "Look at its mode in the image, and at a mount with noexec over it.",
+        patterns=(
+            r"line \d+: (?P<command>\S+): (Permission denied|cannot execute)|exec: \"?(?P<command>\S+?)\"?: permission denied",
+        ),
+        exits=(126,),
+        examples=("/etc/ascend-vllm/x/launch.sh: line 40: /usr/local/bin/vllm: Permission denied",),
+        source="shell",
+    ),
+    Cause(
+        "native-crash",
+        NATIVE,
+        "A process crashed outside of Python<<: {signal}>>.",
+        "'dmesg' on the node and CANN's log (diagnostics.yml collects it) show where. Start once without jemalloc (npu_host_tuning_jemalloc) and "
+        "without mounts over the image's libraries; then compare the driver with what the image's CANN needs, and try another release.",
+        patterns=(
+            r"(?P<signal>Segmentation fault|Illegal instruction|SIGSEGV|SIGILL)|line \d+: +\d+ (?P<signal>Aborted)|(?P<signal>double free or corruption|corrupted size)"
+            r"|free\(\): invalid|malloc\(\): |Fatal Python error|terminate called",
+        ),
+        exits=(139, 134, 132, 136),
+        rank=GENERAL,
+        examples=("/etc/ascend-vllm/x/launch.sh: line 40:    17 Segmentation fault      (core dumped) vllm serve",),
+        source="Linux",
+    ),
+    Cause(
+        "stopped-from-outside",
+        "stopped from outside",
+        "The container was ended by a signal from outside, not by an error of its own.",
+        "'docker events' and 'journalctl' of that time show by whom: an operator, a restart of Docker, or the node's shutdown.",
+        exits=(143,),
+        rank=GENERAL,
+        source="Docker",
+    ),
+)

@@ -1,0 +1,115 @@
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a container left behind that may tell why it died: its own log and those of CANN, bounded."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import EngineError
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.run import run_tail
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.search import explain, telling
+
+HEAD, TAIL = 1 << 20, 2 << 20  # bytes of a container's log since its start, from both ends
+LINES = 5000  # where the log is too long to be read from its start
+CANN_FILES, CANN_BYTES = 24, 128 << 10  # the newest of CANN's logs, and bytes of the end of each
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z ?", re.M)
+_CANN_LINE = re.compile(r"^\[ERROR\] .*?(\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d\.\d{3}\.\d{3})?.*$", re.M)
+
+
+class NoFolder(Exception):
+    """CANN's logs cannot be found; the text says why."""
+
+
+def death(engine, container, since=0, root="/"):
+    """Why a container died: ``{"causes", "telling", "log"}``, as ``explain`` and ``telling`` have them, and the log's last lines.
+
+    :param engine: an ``Engine``.
+    :param container: its state as ``Engine.container`` has it.
+    :param since: when it was started, in seconds since the epoch; 0 for all that there is.
+    :param root: where the node's files begin.
+    """
+    log = log_since(engine, container["name"], since)
+    said = "\n".join([log, container.get("error") or ""])
+    causes = explain(said, container.get("exit_code"), cann_errors(engine, container["name"], since, root))
+    plain = _STAMP.sub("", log)
+    return {
+        "causes": causes,
+        "telling": [] if causes else telling(plain),
+        "log": "\n".join(plain.splitlines()[-40:]),
+    }
+
+
+def causes_of(engine, name, root="/"):
+    """Why a container died, or what is wrong since its last start; empty where the engine does not answer."""
+    try:
+        container = engine.container(name)
+        return death(engine, container, container["started_at"] or 0, root)["causes"] if container else []
+    except EngineError:
+        return []
+
+
+def log_since(engine, name, since=0, timeout=60):
+    """What a container printed since a time, with the engine's time before each line, both ends where it is long."""
+    words = [engine.executable, "logs", "--timestamps", "--since", str(since)]
+    rc, text, late, unused = run_tail(words + [name], timeout, TAIL, engine.env, HEAD)
+    if late:
+        rc, text, late, unused = run_tail(words + ["--tail", str(LINES), name], timeout, TAIL, engine.env)
+    return "" if late or rc != 0 else text
+
+
+def cann_errors(engine, name, since=0, root="/"):
+    """The errors that CANN logged since a time in the container, in the order of time; empty where there are none."""
+    try:
+        unused, files = cann_files(engine, name, root)
+    except (NoFolder, EngineError, OSError):
+        return ""
+    found = []
+    for changed, path in files[:CANN_FILES]:
+        if changed >= since:
+            try:
+                with open(path, "rb") as stream:
+                    stream.seek(max(0, os.fstat(stream.fileno()).st_size - CANN_BYTES))
+                    text = stream.read(CANN_BYTES).decode("utf-8", "replace")
+            except OSError:
+                continue
+            found.extend((match.group(1) or "", match.group(0)) for match in _CANN_LINE.finditer(text))
+    return "\n".join(line for unused, line in sorted(found, key=lambda entry: entry[0]))
+
+
+def cann_files(engine, name, root="/"):
+    """CANN's logs in a container, which may have ended: ``(root of its files on the node, [(changed, path)])``, the newest first.
+
+    They are read where the engine keeps the container's files, since they may be gigabytes: too much for a copy. Raises NoFolder.
+    """
+    found = engine.inspect("container", name)
+    if not found:
+        raise NoFolder(f"there is no container {name}")
+    environment = (found.get("Config") or {}).get("Env") or []
+    variables = dict(word.split("=", 1) for word in environment if "=" in word)
+    place = (variables.get("ASCEND_PROCESS_LOG_PATH") or "/root/ascend/log").strip("/")
+    pid = (found.get("State") or {}).get("Pid")
+    upper = ((found.get("GraphDriver") or {}).get("Data") or {}).get("UpperDir")
+    base = os.path.join(root, "proc", str(pid), "root") if pid else upper
+    if not base:
+        raise NoFolder("the container has ended, and the engine does not say where its files are")
+    folder = base
+    for step in place.split("/"):
+        folder = os.path.join(folder, step)
+        if os.path.islink(folder) or not os.path.isdir(folder):  # a link would lead out of the container
+            raise NoFolder(f"CANN wrote no /{place} in the container")
+    files = sorted(((os.lstat(path).st_mtime, path) for path in _regular_files(folder)), reverse=True)
+    if not files:
+        raise NoFolder(f"/{place} is empty")
+    return base, files
+
+
+def _regular_files(folder):
+    for place, _folders, files in os.walk(folder):
+        for name in files:
+            path = os.path.join(place, name)
+            if stat.S_ISREG(os.lstat(path).st_mode):
+                yield path

@@ -1,0 +1,116 @@
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A log as lines: who printed each, at which level, when, and whether it can tell a cause."""
+
+from __future__ import annotations
+
+import re
+
+ERROR, WARNING, INFO, RAW = "error", "warning", "info", ""
+
+# What stands before the text of a line, one after the other: the engine's time, vLLM's process, torch's rank, and the level as
+# vLLM, torch and CANN write it.
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:\.\d{1,6})?)\d*(?:Z|[+-]\d\d:?\d\d)? ")
+_PROCESS = re.compile(r"\(([A-Za-z]\w*) [^)]*?pid=\d+[^)]*\) ?")
+_RANK = re.compile(r"\[(rank\d+)\]: ?")
+_VLLM = re.compile(
+    r"(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b[ :]+(?:(\d\d-\d\d)(?: (\d\d:\d\d:\d\d))?)?(?: ?\[[\w./-]+:\d+\])? ?"
+)
+_TORCH = re.compile(r"\[([IWEF])\d{3,4}(?: (\d\d:\d\d:\d\d)\.\d+)? [^\]]*\] ?")
+_CANN = re.compile(r"\[(ERROR|WARNING|INFO|EVENT|DEBUG|TRACE|WARN)\] ?")
+_CANN_TIME = re.compile(r"\b(\d{4}-\d\d-\d\d)-(\d\d:\d\d:\d\d)\.(\d{3})\.\d{3}\b")
+_PYTHON_WARNING = re.compile(r"\S+\.py:\d+: \w*Warning: ")
+_LEVELS = {
+    **dict.fromkeys(("ERROR", "CRITICAL", "E", "F"), ERROR),
+    **dict.fromkeys(("WARNING", "WARN", "W"), WARNING),
+    **dict.fromkeys(("INFO", "EVENT", "DEBUG", "TRACE", "I"), INFO),
+}
+_ORDER = (RAW, INFO, WARNING, ERROR)
+_FRAME = re.compile(r'\s*File "[^"]*", line \d+')
+_CANN_ERROR = re.compile(r"\bE[A-Z]\d{4}\b")
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+# They stand around a cause and are none.
+_WRAPPER = re.compile(
+    r"Engine core initialization failed|See root cause above|WorkerProc initialization failed|Failed core proc\(s\)"
+    r"|See stack trace for root cause|WorkerProc (hit an exception|failed to start)|EngineCore (failed to start|encountered a fatal)"
+    r"|EngineDeadError|EngineCore encountered an issue|AsyncLLM output_handler failed|Worker proc \S+ died unexpectedly"
+    r"|Engine core proc \S+ died unexpectedly|Executor failed\.|Failed to start the worker|Cancelled by (?!.*: )"
+    r"|^\s*Traceback \(most recent call last\):|During handling of the above exception|The above exception was the direct cause"
+    r"|leaked (shared_memory|semaphore) objects|destroy_process_group\(\) was not called|ERR99999 UNKNOWN|^SystemExit\b|^KeyboardInterrupt\b"
+)
+# The last line of a Python traceback.
+EXCEPTION = re.compile(
+    r"^(?:[A-Za-z_][\w]*\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Timeout|Fault|Warning|OutOfMemory|Died)\b(?:: |:?$)"
+)
+
+
+class Line:
+    """One line of a log.
+
+    ``number`` from 0, ``process`` such as ``Worker_DP0_TP3_EP3`` or empty, ``level`` as ERROR, WARNING, INFO or RAW where none
+    is printed, ``time`` as text that sorts within one log or empty, ``text`` without what stands before it.
+    """
+
+    __slots__ = ("number", "process", "level", "time", "text")
+
+    def __init__(self, number, process, level, time, text):
+        self.number, self.process, self.level, self.time, self.text = number, process, level, time, text
+
+    @property
+    def worker(self):
+        """Is it of a process that works on a chip?"""
+        return self.process.startswith(("Worker", "VllmWorker", "rank", "EngineCore"))
+
+
+def read(log):
+    """The lines of a log that can tell a cause, in their order: errors, and what has no level.
+
+    Frames and source lines of tracebacks, wrappers and lines of lower levels are left out; but torch_npu passes on CANN's errors as
+    warnings.
+    """
+    result = []
+    in_traceback = set()  # processes
+    for number, raw in enumerate(log.splitlines()):
+        line = parse(number, raw)
+        if _FRAME.match(line.text):
+            in_traceback.add(line.process)
+            continue
+        if line.process in in_traceback:
+            if line.text[:1] in (" ", "\t", "|") or not line.text:
+                continue  # the source of a frame
+            in_traceback.discard(line.process)
+        told = line.level != INFO and (line.level != WARNING or _CANN_ERROR.search(line.text))
+        if told and line.text.strip() and not _WRAPPER.search(line.text):
+            result.append(line)
+    return result
+
+
+def parse(number, raw):
+    """One line of a log as a :class:`Line`."""
+    text = _ANSI.sub("", raw)
+    process, level, day, clock = "", RAW, "", ""
+    while True:
+        for pattern in (_TIME, _PROCESS, _RANK, _VLLM, _TORCH, _CANN):
+            match = pattern.match(text)
+            if not match or not match.group(0).strip():
+                continue
+            if pattern is _TIME:
+                day, clock = match.groups()
+            elif pattern in (_PROCESS, _RANK):
+                process = match.group(1)
+            else:
+                level = max(level, _LEVELS[match.group(1)], key=_ORDER.index)
+                if pattern is _VLLM and not day:
+                    day, clock = match.group(2) or "", match.group(3) or ""
+            text = text[match.end() :]
+            break
+        else:
+            break
+    if _PYTHON_WARNING.match(text) or text.startswith("Warning: "):
+        level = WARNING
+    stamp = _CANN_TIME.search(text)
+    if stamp and not day:
+        day, clock = stamp.group(1), "{}.{}".format(*stamp.groups()[1:])
+    return Line(number, process, level, f"{day[-5:]} {clock}".strip(), text)

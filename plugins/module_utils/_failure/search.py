@@ -1,0 +1,138 @@
+# Copyright: Contributors to the ascend_ops.vllm collection
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The root cause in a log.
+
+Errors count before warnings. Of the known causes one that stands for itself wins, wherever it is; of those that name a family or
+echo a death elsewhere, and of exceptions that are not known, the earliest wins. Wrappers never count.
+"""
+
+from __future__ import annotations
+
+import collections
+import re
+
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure import log as logs
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.catalogue import CAUSES
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.cause import (
+    FOLLOWS,
+    GENERAL,
+    OUTER,
+    ROOT,
+    Cause,
+    codes_of,
+    facts_of,
+)
+
+MOST = 3  # causes that are told
+# The lowest rank is the most telling, then the lowest number of the line.
+Finding = collections.namedtuple("Finding", "rank cause line facts")
+UNKNOWN = Cause(
+    "error",
+    "unknown",
+    "vLLM ended with an error that is not among the known ones.",
+    "The line is the first that was raised; the traceback above it in the log names the place. Search the issues of vllm-ascend for it.",
+    rank=GENERAL,
+)
+# While it serves, vLLM prints how many tokens it generates. What was logged before the last such line did not kill it.
+_GENERATES = re.compile(r"generation throughput: (?!0\.0\b)[\d.]+ tokens/s")
+_TELLING = re.compile(
+    r"error|exception|fail|fatal|cannot|refused|denied|not found|invalid|timed? ?out|killed|abort|\bE[A-Z]\d{4}\b", re.I
+)
+# All patterns at once: most lines of a log match none.
+_ANY = re.compile("|".join(re.sub(r"\(\?P<\w+>", "(?:", p.pattern) for cause in CAUSES for p in cause.patterns), re.I)
+
+
+def explain(log, exit_code=None, plog=""):
+    """Why a process or container died, the most telling cause first, at most three; empty where nothing is known.
+
+    :param log: what the container printed since its start.
+    :param exit_code: of the container, or None; it tells something where the logs do not.
+    :param plog: what CANN logged of this start; counts where *log* has no cause that stands for itself.
+    :return: ``[{"id", "kind", "line", "meaning", "advice", "process", "time", "consequence"}]``: *line* is the line of the log,
+        at most 300 characters; *consequence* is true for what mostly follows from a death elsewhere.
+    """
+    found = _found(_of_the_death(log), True)
+    if plog and not (found and found[0].rank == 0):
+        found += [finding._replace(rank=finding.rank + 0.5) for finding in _found(plog, False)]
+        found.sort(key=lambda finding: finding.rank)
+    result = {}
+    for finding in found:
+        if finding.cause.id not in result and not (finding.cause.rank == OUTER and result):
+            result[finding.cause.id] = _told(finding.cause, finding.facts, finding.line)
+    return list(result.values())[:MOST] or _of_the_exit(exit_code)
+
+
+def _told(cause, facts, line):
+    return {
+        "id": cause.id,
+        "kind": cause.kind,
+        "line": line.text.strip()[:300],
+        "meaning": cause.meaning_with(facts),
+        "advice": cause.advice_with(facts),
+        "process": line.process,
+        "time": line.time,
+        "consequence": cause.rank == FOLLOWS,
+    }
+
+
+def telling(log, most=8):
+    """The lines of a log that say most where no cause is known: its last errors, else its last lines."""
+    lines = [line for line in logs.read(log) if line.level == logs.ERROR or _TELLING.search(line.text)]
+    seen = list(dict.fromkeys(line.text.strip()[:300] for line in lines))
+    return (seen or [text.strip()[:300] for text in log.splitlines() if text.strip()])[-most:]
+
+
+def first_to_fail(causes):
+    """The node that failed first, of ``{node: what explain returned}``; None where no node has a cause.
+
+    One with a cause of its own goes before those that only noticed; then the earliest time counts.
+    """
+    known = [node for node in causes if causes[node]]
+    return min(known, key=lambda node: (causes[node][0]["consequence"], causes[node][0]["time"] or "~"), default=None)
+
+
+def _of_the_death(log):
+    """The log without what was printed while the service still generated tokens; whole where nothing is left then."""
+    marks = [match.end() for match in _GENERATES.finditer(log)]
+    # The figure is of the ten seconds before: the death may lie in front of the last one.
+    rest = log[marks[-2] :] if len(marks) > 1 else log
+    return rest if any(line.level == logs.ERROR or _ANY.search(line.text) for line in logs.read(rest)) else log
+
+
+def _found(log, exceptions):
+    """The findings in a log, the most telling first.
+
+    :param exceptions: whether an exception that is not known counts.
+    """
+    lines = logs.read(log)
+    result = []
+    for line in lines:
+        cause, facts = _cause_of(line)
+        if cause is None and exceptions and line.level != logs.WARNING and logs.EXCEPTION.match(line.text):
+            cause, facts = UNKNOWN, {}
+        if cause is not None:
+            rank = {ROOT: 0, OUTER: 2}.get(cause.rank, 1) + (3 if line.level == logs.WARNING else 0)
+            result.append(Finding(rank, cause, line, facts))
+    result.sort(key=lambda finding: (finding.rank, finding.line.number))
+    for finding in result[: 2 * MOST]:
+        for detail in finding.cause.details:
+            match = next(filter(None, (detail.search(line.text) for line in lines)), None)
+            for name, value in facts_of(match).items() if match else ():
+                finding.facts.setdefault(name, value)
+    return result
+
+
+def _cause_of(line):
+    codes = codes_of(line.text)
+    if codes or _ANY.search(line.text):
+        for cause in CAUSES:
+            facts = cause.match(line.text, codes)
+            if facts is not None:
+                return cause, facts
+    return None, {}
+
+
+def _of_the_exit(code):
+    line = logs.Line(0, "", logs.RAW, "", f"exit code {code}")
+    return [_told(cause, {}, line) for cause in CAUSES if code is not None and code in cause.exits][:1]
