@@ -224,7 +224,7 @@ def test_the_summary_of_logs():
         "          A port is taken.",
         "          do: Stop it.",
     ]
-    assert lines[4:] == [
+    assert lines[5:] == [
         "a2-node2  nothing was read: Failed to connect",
         "a2-node3  nothing was read: it failed earlier in this run",
         "written to /there",

@@ -23,6 +23,12 @@ def test_checks_md_is_what_the_catalogue_says():
     assert (ROOT / "docs" / "checks.md").read_text(encoding="utf-8") == tool("checks_doc").render()
 
 
+def test_failures_md_is_what_the_catalogue_says():
+    assert (ROOT / "docs" / "failures.md").read_text(encoding="utf-8") == tool("failures_doc").render(), (
+        "run tools/failures_doc.py"
+    )
+
+
 def test_every_proof_is_of_a_check_and_names_a_fault_of_the_lab():
     sys.path.insert(0, str(ROOT / "lab"))
     from labkit.faults import FAULTS

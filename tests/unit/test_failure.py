@@ -1,12 +1,15 @@
 """Why a container died: each entry of the catalogue in a log of realistic size, and the rules of the search."""
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure import log as logs
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.catalogue import CAUSES
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.search import explain, first_to_fail, telling
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 # Real logs of the lab's two nodes, from the start to the first answers.
 LOGS = Path(__file__).parent / "fixtures" / "logs"
 HEALTHY = {path.stem: path.read_text() for path in LOGS.glob("healthy-*.txt")}
@@ -74,6 +77,21 @@ def test_every_entry_can_be_found_and_ids_are_unique():
     assert all(cause.examples or cause.exits for cause in CAUSES)
     assert all(cause.kind and cause.source for cause in CAUSES)
     assert len({cause.id for cause in CAUSES}) == len(CAUSES)
+
+
+def test_advice_names_variables_and_playbooks_that_there_are():
+    specs = [
+        yaml.safe_load(path.read_text())["argument_specs"] for path in ROOT.glob("roles/*/meta/argument_specs.yml")
+    ]
+    known = {name for spec in specs for entry in spec.values() for name in entry.get("options", {})}
+    for cause in CAUSES:
+        assert (
+            set(re.findall(r"\b(?:vllm|npu)_(?:recipe|service|preflight|container|host)_\w+", cause.advice)) <= known
+        ), cause.id
+        for name in re.findall(r"\b([a-z_]+\.yml)\b", cause.advice):
+            assert (ROOT / "playbooks" / name).exists(), cause.id
+        for name in re.findall(r"\b([a-z-]+\.md)\b", cause.advice):
+            assert (ROOT / "docs" / "runbooks" / name).exists(), cause.id
 
 
 # (what the log says, the cause's id, a word of its advice or meaning): more shapes of one cause, and what the log knows

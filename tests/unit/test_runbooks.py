@@ -22,7 +22,7 @@ VERBS = set(
         re.M,
     )
 )
-TOUCH_NO_NODE = {"benchmark_compare.yml"}
+TOUCH_NO_NODE = {"benchmark_compare.yml", "explain.yml"}
 FLAGS = {"-i", "-e", "--check", "--diff", "--limit"}
 
 

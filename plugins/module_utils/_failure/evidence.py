@@ -17,7 +17,7 @@ HEAD, TAIL = 1 << 20, 2 << 20  # bytes of a container's log since its start, fro
 LINES = 5000  # where the log is too long to be read from its start
 CANN_FILES, CANN_BYTES = 24, 128 << 10  # the newest of CANN's logs, and bytes of the end of each
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z ?", re.M)
-_CANN_LINE = re.compile(r"^\[ERROR\] .*?(\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d\.\d{3}\.\d{3})?.*$", re.M)
+_CANN_LINE = re.compile(r"^\[ERROR\] (?:.*?\b(\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d\.\d{3}\.\d{3})\b)?.*$", re.M)
 
 
 class NoFolder(Exception):
@@ -67,17 +67,22 @@ def cann_errors(engine, name, since=0, root="/"):
         unused, files = cann_files(engine, name, root)
     except (NoFolder, EngineError, OSError):
         return ""
-    found = []
+    texts = []
     for changed, path in files[:CANN_FILES]:
         if changed >= since:
             try:
                 with open(path, "rb") as stream:
                     stream.seek(max(0, os.fstat(stream.fileno()).st_size - CANN_BYTES))
-                    text = stream.read(CANN_BYTES).decode("utf-8", "replace")
+                    texts.append(stream.read(CANN_BYTES).decode("utf-8", "replace"))
             except OSError:
                 continue
-            found.extend((match.group(1) or "", match.group(0)) for match in _CANN_LINE.finditer(text))
-    return "\n".join(line for unused, line in sorted(found, key=lambda entry: entry[0]))
+    return errors_of_cann(texts)
+
+
+def errors_of_cann(texts):
+    """The lines of CANN's logs that are errors, in the order of time."""
+    found = [match for text in texts for match in _CANN_LINE.finditer(text)]
+    return "\n".join(match.group(0) for match in sorted(found, key=lambda match: match.group(1) or ""))
 
 
 def cann_files(engine, name, root="/"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+LONGEST = 4000  # characters of a line that are looked at, from both ends: patterns must not take minutes for a line of megabytes
 ERROR, WARNING, INFO, RAW = "error", "warning", "info", ""
 
 # What stands before the text of a line, one after the other: the engine's time, vLLM's process, torch's rank, and the level as
@@ -89,7 +90,7 @@ def read(log):
 
 def parse(number, raw):
     """One line of a log as a :class:`Line`."""
-    text = _ANSI.sub("", raw)
+    text = _ANSI.sub("", raw if len(raw) <= LONGEST else raw[: LONGEST // 2] + raw[-LONGEST // 2 :])
     process, level, day, clock = "", RAW, "", ""
     while True:
         for pattern in (_TIME, _PROCESS, _RANK, _VLLM, _TORCH, _CANN):

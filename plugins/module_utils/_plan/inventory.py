@@ -17,6 +17,8 @@ PLAYBOOK_INPUTS = (
     "vllm_plan_query",
     "vllm_hardware",
     "vllm_teardown_confirm",
+    "vllm_explain_file",
+    "vllm_explain_path",
     "vllm_logs_lines",
     "vllm_logs_since",
     "vllm_logs_dir",

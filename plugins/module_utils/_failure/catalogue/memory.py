@@ -77,8 +77,8 @@ CAUSES = (
         "host-out-of-memory",
         "host memory",
         "The host's memory ran out.",
-        "'free -g' and 'dmesg | grep -i oom' on the node show by what; end it, or leave more to the service "
-        "(vllm_recipe_container.memory, swap-space and cpu offload in vllm_recipe_args).",
+        "'free -g' and 'dmesg | grep -i oom' on the node show by what; end it. Each process that loads weights needs "
+        "memory of the host: no cpu offload in vllm_recipe_args, and a shm_size below the node's memory (vllm_recipe_container).",
         patterns=(
             r"\bMemoryError\b|Cannot allocate memory|oom-kill|Out of memory: Kill|Killed process|std::bad_alloc",
             r"Insufficient_Host_Memory",
