@@ -40,7 +40,8 @@ CHECKS = {
     "npu.tool": Check(
         why="Without output from npu-smi nothing is known about the chips, and the driver is probably down.",
         source=ISSUES + "2698",
-        read="`npu-smi info`: exit status and output, with a timeout",
+        read="`npu-smi info`: exit status and output, with a timeout. A failure only if it gives no answer when it is run alone "
+        "either, for three times as long; see node.load",
         remedy="The message gives the tool's error code and its meaning: driver not loaded, library path, permissions, chip "
         "in use.",
     ),
@@ -146,8 +147,8 @@ def _npu(node, facts):
     }
     checks = evaluate_npu(planned_chips(facts["npu"], set(chips)), expected)
     for check in checks:
-        if check["id"] == "npu.tool" and facts["npu"].get("code") == "timeout":
-            check.update(verdict=UNKNOWN.value)  # busy or hanging: node.load says more
+        if check["id"] == "npu.tool" and facts["npu"].get("code") == "timeout" and not _asked_alone(facts):
+            check.update(verdict=UNKNOWN.value)  # busy or hanging: that is not known yet
         elif check["id"] == "npu.count" and check["verdict"] == FAIL and _part_of_server(facts, chips):
             check.update(
                 remedy=f"The node is a virtual machine that was given {len(facts['chips'])} chips. {PART_REMEDY}"
@@ -161,6 +162,11 @@ def _npu(node, facts):
             check.update(verdict=SKIPPED.value, remedy="The service itself runs on this node.")
     # The driver's version is compared with that of the image, in versions.py.
     return [check for check in checks if check["id"] != "npu.driver"]
+
+
+def _asked_alone(facts):
+    """Whether npu-smi was asked once more, alone and for longer, and gave no answer: then the driver hangs."""
+    return any(one["source"] == "npu-smi" and not one["answered"] for one in facts.get("late") or [])
 
 
 def _part_of_server(facts, chips):
