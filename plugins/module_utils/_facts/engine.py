@@ -146,7 +146,7 @@ def _container(entry):
     # Device plugins and CDI: {"Driver": "cdi", "DeviceIDs": ["huawei.com/npu=0"]}.
     for request in host.get("DeviceRequests") or []:
         for device in request.get("DeviceIDs") or [] if isinstance(request, dict) else []:
-            match = re.search(r"(?:npu|ascend|davinci)\D*(\d{1,3})$", str(device), re.I)
+            match = re.search(r"(?:npu|ascend|davinci)(?:.*[=:/_-])?(\d{1,3})$", str(device), re.I)
             devices.extend([f"/dev/davinci{match.group(1)}"] if match else [])
     # Ascend's container runtime passes the chips with this variable, not with --device.
     for word in config.get("Env") or []:

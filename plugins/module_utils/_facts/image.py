@@ -110,11 +110,9 @@ class Layers:
             return None
         found, gone = set(), set()
         for folder in self._views(parts):
-            try:
-                entries = os.listdir(folder)
-            except OSError:
-                break  # not a folder in this layer, which hides those below
-            for name in entries:
+            if os.path.islink(folder) or not os.path.isdir(folder):
+                break  # it hides those below
+            for name in _listed(folder):
                 if name not in found and _is_whiteout(os.path.join(folder, name)):
                     gone.add(name)
                 elif name not in gone:
@@ -170,6 +168,13 @@ class Layers:
                 yield place
             if hides:
                 return
+
+
+def _listed(folder):
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
 def _is_whiteout(path):
