@@ -192,7 +192,7 @@ def test_with_an_engine_that_is_late_nothing_of_the_service_fails():
     assert [name for name, check in found.items() if check["verdict"] == "fail"] == []
     for name in OF_OWNERS | {"engine.running", "container.name", "image.available", "image.kernels"}:
         assert found[name]["verdict"] == "unknown", found[name]
-    for name in OF_OWNERS - {"service.stale"}:
+    for name in OF_OWNERS:
         assert found[name]["remedy"].startswith("Nothing is to be stopped"), found[name]
         for word in ("kill", "Stop that", "Stop what"):
             assert word not in found[name]["remedy"]

@@ -25,7 +25,7 @@ CHECKS = {
     "process.holds_device": Check(
         why="HCCP, or a process that a job left behind, keeps a chip open without being in the table of npu-smi; the next start "
         "fails with EJ0001, `Failed to initialize the HCCP process`, or 507033.",
-        source="https://github.com/hiyouga/LLaMA-Factory/issues/3839",
+        source="https://github.com/hiyouga/LlamaFactory/issues/3839",
         read="the open files of all processes in /proc, without those of the service itself. A failure for HCCP and engines, a "
         "warning for others, which may only read sensors.",
         remedy="'fuser -v /dev/davinci*' and 'ps -fp PID' show what it is. Stop the job that it belongs to; ten seconds later "
@@ -42,7 +42,7 @@ CHECKS = {
     "fabric.rank_table": Check(
         why="HCCL takes the ranks from a rank table, if it is told one, instead of from the nodes that start: one that an earlier "
         "job or another tool left describes other nodes, and the start ends with EI0004 or EI0014.",
-        source="https://www.hiascend.com/document/detail/en/canncommercial/850/commlib/hcclug/hcclug_000013.html",
+        source="https://www.hiascend.com/document/detail/en/canncommercial/850/commlib/hcclug/hcclug_000063.html",
         read="RANK_TABLE_FILE in the plan's environment and in the image; /etc/hccl_rootinfo.json on the node, and whether a "
         "mount shows it to the container",
         remedy="Remove the file, or what sets RANK_TABLE_FILE: vllm_recipe_env, or the image.",

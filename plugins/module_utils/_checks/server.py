@@ -19,9 +19,8 @@ WHOLE = {"a2": 8, "a3": 16}
 BUSY_PRESSURE = 20  # percent of the time in which something waited: worth to be told
 CHECKS = {
     "node.virtual": Check(
-        why="A virtual machine that was given some of a server's NPUs lacks the links to the others: HCCL may find no path, and "
-        "a recipe for the whole server does not fit.",
-        source="https://github.com/vllm-project/vllm-ascend/issues/2712",
+        why="A virtual machine that was given some of a server's NPUs has neither the chips nor the HBM that a recipe for the "
+        "whole server counts on, and may lack links between those that it has. Its chips are not lost: no reset brings more.",
         read="vendor and product in /sys/class/dmi/id, and the number of /dev/davinciN",
         remedy="Give the virtual machine all NPUs of the server; or set vllm_recipe_devices to those that it has, and "
         "tensor-parallel-size in vllm_recipe_args to a number that divides them.",
