@@ -232,6 +232,21 @@ def test_with_an_engine_that_answers_the_foreign_are_accused_as_ever():
     assert {found[name] for name in ("npu.idle.processes", "npu.idle.hbm", "port.api")} == {"fail"}
 
 
+def test_a_process_that_this_machine_does_not_have_is_not_accused():
+    facts = serving(OTHER)
+    facts.update(service_pids=[], owners=dict.fromkeys(facts["owners"]))
+    found = {check["id"]: check for check in verdicts(facts)}
+    for name in ("npu.idle.processes", "npu.idle.hbm"):
+        assert (found[name]["verdict"], found[name]["remedy"][:10]) == ("unknown", "Nothing is")
+
+
+def test_memory_of_a_process_of_unknown_owner_is_not_called_free():
+    facts = engine_late(serving())
+    for device in facts["npu"]["devices"]:
+        device["hbm_used_mb"] = 52000  # no more than its process has
+    assert words(facts)["npu.idle.hbm"] == "unknown"
+
+
 def test_npu_smi_is_broken_only_when_it_does_not_answer_alone_either():
     facts = serving()
     facts["npu"] = dict(explain_failure(124, ""), rc=124, output="")

@@ -60,8 +60,8 @@ def held(name="hccp_service.bin", container="", pid=4711, **changes):
         (held(service_pids=[4711]), "pass", "none"),
         (put("holders", None), "unknown", "did not report"),
         # The engine is silent: whose a process in a container is, is not known; one outside is nobody's of ours.
-        (held(container="f00d" * 16, engine={"error": "no answer"}), "unknown", "did not say whose"),
-        (held(container=None, engine={"error": "no answer"}), "unknown", "did not say whose"),
+        (held(container="f00d" * 16, engine={"error": "no answer"}), "unknown", "not known whose"),
+        (held(container=None, engine={"error": "no answer"}), "unknown", "not known whose"),
         (held(engine={"error": "no answer"}), "fail", "hccp"),
     ],
 )

@@ -189,6 +189,14 @@ def test_verdicts(entry, word, seen):
     assert found[0] == word and seen in found[1], found
 
 
+def test_a_file_of_an_image_that_is_not_there_yet_is_skipped():
+    facts = own_facts(NODE)
+    facts["engine"]["image"] = None
+    entry = {"option": "chat-template", "kind": "file", "path": "/t/x.jinja", "host": None, "state": None}
+    (found,) = checks_files.evaluate(NODE, dict(facts, files=[entry]), {})
+    assert found["verdict"] == "skipped" and "not on the node yet" in found["seen"]
+
+
 def test_without_files_it_is_skipped():
     for node in (processes(plan(a2()))[0], processes(plan(a3()))[0]):  # the draft model is looked at by weights.draft
         assert verdict(copy.deepcopy(node))[0] == "skipped"

@@ -44,9 +44,11 @@ def evaluate(node, facts, policy):
     if not planned:
         return [verdict(name, SKIPPED, "no option names a file", wanted)]
     found = {(entry["option"], entry["path"]): entry for entry in facts.get("files") or [] if entry}
+    engine = facts.get("engine") or {"error": "not reported"}
+    no_image = not engine.get("error") and not engine.get("image")
     words, bad = [], []
     for option, kind, path in planned:
-        word, seen = _judge(found.get((option, path)), kind)
+        word, seen = _judge(found.get((option, path)), kind, no_image)
         words.append(word)
         if word != PASS:
             bad.append(f"--{option}: {seen}")
@@ -54,11 +56,16 @@ def evaluate(node, facts, policy):
     return [verdict(name, worst(words), seen, wanted, CHECKS[name].remedy)]
 
 
-def _judge(entry, kind):
-    """``(verdict, what was seen)`` of one file."""
+def _judge(entry, kind, no_image):
+    """``(verdict, what was seen)`` of one file.
+
+    :param no_image: whether the image is not on the node yet.
+    """
     if entry is None:
         return UNKNOWN, "the node did not report it"
     if entry["host"] is None:
+        if no_image:
+            return SKIPPED, f"{entry['path']} is looked for in the image, which is not on the node yet"
         if entry["state"] is None:
             return UNKNOWN, f"{entry['path']} is in no mount, and the files of the image cannot be read"
         word, text = _STATES.get(entry["state"], _STATES["missing"])

@@ -336,7 +336,7 @@ def _stale(node, facts, host, policy):
     if outside:
         return FAIL, _stale_text(outside, [], stopped, {}) if engine_silent(facts) else seen
     if inside and engine_silent(facts):
-        return UNKNOWN, seen + "; the engine did not say whose it is"
+        return UNKNOWN, seen + "; it is not known whose it is"
     if others is None and not seen:
         return UNKNOWN, "the engine does not list its containers"
     # A second service on other chips is legitimate; on the same chips container.holds_device fails.

@@ -71,7 +71,7 @@ def _holders(facts):
         word = FAIL if any(OF_A_JOB.search(one["name"]) for one in known) else WARN
         return _result(name, word, _processes(known), wanted)
     if others:
-        seen = f"{_processes(others)}; the engine did not say whose they are"
+        seen = f"{_processes(others)}; it is not known whose they are"
         return _result(name, UNKNOWN, seen, wanted, REMEDY)
     return _result(name, PASS, "none", wanted)
 

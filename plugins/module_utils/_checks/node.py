@@ -155,9 +155,9 @@ def _npu(node, facts):
             )
         elif check["id"] == "npu.idle.processes" and check["verdict"] == PASS and doubtful:
             pids = ", ".join(map(str, sorted(doubtful)[:8]))
-            check.update(verdict=UNKNOWN.value, seen=f"PID {pids}: the engine did not say whose", remedy=REMEDY)
-        elif check["id"] == "npu.idle.hbm" and check["verdict"] == FAIL and engine_silent(facts):
-            check.update(verdict=UNKNOWN.value, seen=check["seen"] + "; the engine did not say whose", remedy=REMEDY)
+            check.update(verdict=UNKNOWN.value, seen=f"PID {pids}: it is not known whose", remedy=REMEDY)
+        elif check["id"] == "npu.idle.hbm" and (doubtful or (check["verdict"] == FAIL and engine_silent(facts))):
+            check.update(verdict=UNKNOWN.value, seen=check["seen"] + "; it is not known whose", remedy=REMEDY)
         elif check["id"] == "npu.idle.hbm" and facts["service_pids"] and check["verdict"] != PASS:
             check.update(verdict=SKIPPED.value, remedy="The service itself runs on this node.")
     # The driver's version is compared with that of the image, in versions.py.
@@ -295,7 +295,7 @@ def _port(node, facts, name, value):
         for item in known or taken
     )
     if not known:
-        return verdict(check, UNKNOWN, seen + "; the engine did not say whose it is", wanted, REMEDY)
+        return verdict(check, UNKNOWN, seen + "; it is not known whose it is", wanted, REMEDY)
     remedy = (
         "Stop that process, or choose another port: vllm_recipe_args (port, data-parallel-rpc-port) or vllm_recipe_env "
         "(HCCL_IF_BASE_PORT)."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 REMEDY = (
     "Nothing is to be stopped: it may be the service itself. Look at engine.running and node.load, and run the checks again "
-    "when the engine answers."
+    "when the engine answers; until then 'cat /proc/PID/cgroup' on the node shows the container."
 )
 
 
@@ -25,10 +25,9 @@ def is_doubtful(facts, container):
 
 
 def doubtful_pids(facts):
-    """The pids in the table of npu-smi that may belong to the service."""
-    if not engine_silent(facts):
-        return set()
+    """The pids in the table of npu-smi that may belong to the service, or to nobody: of some this machine knows nothing."""
     npu, owners = facts.get("npu") or {}, facts.get("owners") or {}
     listed = [process for device in npu.get("devices") or () for process in device["processes"]]
     pids = {process["pid"] for process in listed + list(npu.get("unplaced_processes") or ())}
-    return {pid for pid in pids if is_doubtful(facts, owners.get(str(pid)))}
+    not_here = {pid for pid in pids if owners.get(str(pid), "") is None}
+    return not_here | {pid for pid in pids if is_doubtful(facts, owners.get(str(pid)))}

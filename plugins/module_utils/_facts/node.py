@@ -55,7 +55,7 @@ def gather(plan, engine="docker", archive="", npu_smi=None, hccn_tool=None, time
         "rank_tables": rank_tables(plan),
     }
     slow = {
-        "network": lambda: network(plan["address"]),
+        "network": lambda: network(plan["address"], timeout),
         "npu": lambda: npus(npu_smi, timeout),
         "engine": lambda: facts_engine.gather(plan, options),
         "weights": lambda: weights.gather(plan, options),
