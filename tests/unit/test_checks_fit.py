@@ -7,7 +7,8 @@ import struct
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import fit
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.fit import Sizes, length_of
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.weights import dimensions, weights
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.size import dimensions
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.weights import weights
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from healthy import GB, catalogue, devices, own_facts, whole

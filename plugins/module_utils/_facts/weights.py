@@ -14,20 +14,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import struct
 import threading
 import time
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.parallel import bounded
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.size import add_tensors, dimensions
 
 INDEX = "model.safetensors.index.json"
 DESCRIPTION = "quant_model_description.json"
 SMALL = ("config.json", "generation_config.json", "tokenizer.json", INDEX, DESCRIPTION)
 SMALL_LIMIT = 64 << 20
 HEADER_LIMIT = 1 << 27
-LAYER = re.compile(r"(?:^|\.)layers\.(\d{1,6})\.")
-EXPERT = re.compile(r"\.experts\.")  # routed ones; shared_experts are on every rank
 NO_HEADER = "its header is not a safetensors header"
 
 PROBE_BYTES = 64 << 20  # read at most, to measure the speed
@@ -112,7 +110,7 @@ def weights(path, memory=None):
     lists for it.
 
     :param memory: a mapping to fill with what decides how much of a chip the model takes: ``{"experts", "dense"}``, bytes by
-        safetensors' name of the type (such as BF16, F8_E4M3), and ``"model"``, see ``dimensions``. Layers that follow the
+        safetensors' name of the type (such as BF16, F8_E4M3), and ``"model"``, see ``size.dimensions``. Layers that follow the
         model's own, which only predict further tokens (MTP), are left out: they are loaded on demand.
     """
     memory = {} if memory is None else memory
@@ -150,31 +148,6 @@ def _read_config(path, facts):
     return config
 
 
-def dimensions(config):
-    """``{layers, kv_heads, head_dim, latent, max_len}`` from a config.json, each None if it is not there.
-
-    They give the size of the KV cache of a token: ``latent`` (of MLA) is the width that a layer keeps, where it is not two
-    times ``kv_heads * head_dim``.
-    """
-    config = config or {}
-    inner = config.get("text_config")
-    config = dict(config, **inner) if isinstance(inner, dict) else config
-
-    def number(*names):
-        values = [config.get(name) for name in names]
-        return next((value for value in values if isinstance(value, int) and 0 < value < 1 << 40), None)
-
-    heads, hidden = number("num_attention_heads"), number("hidden_size")
-    rank = number("kv_lora_rank")
-    return {
-        "layers": number("num_hidden_layers"),
-        "kv_heads": number("num_key_value_heads", "num_attention_heads"),
-        "head_dim": number("head_dim") or (hidden // heads if hidden and heads else None),
-        "latent": rank + (number("qk_rope_head_dim") or 0) if rank else None,
-        "max_len": number("max_position_embeddings"),
-    }
-
-
 def _shards_of(path, found, facts):
     """``(names, promised)``: the shards to read, and ``{shard: tensors}`` of the index, which is empty without one.
 
@@ -206,7 +179,7 @@ def _add_shard(path, name, promised, facts, memory):
         facts["problems"].append(f"{name}: {problem}")
     else:
         facts["data_bytes"] += tensors_bytes(tensors)
-        _add_memory(tensors, types, memory)
+        add_tensors(memory, tensors, types)
         if size != expected_size:
             facts["problems"].append(f"{name} has {size} bytes and its header says {expected_size}")
         absent = sorted(promised - set(tensors))
@@ -215,18 +188,6 @@ def _add_shard(path, name, promised, facts, memory):
                 f"{name} lacks {len(absent)} tensors that the index lists for it, such as {absent[0]}"
             )
     return f"{name}\0{size}\0{header}\n".encode("utf-8", "surrogateescape")
-
-
-def _add_memory(tensors, types, memory):
-    """Add the tensors of a shard to the bytes that a model takes, see ``weights``."""
-    layers = memory["model"]["layers"]
-    for name, size in tensors.items():
-        layer = LAYER.search(name)
-        if name.startswith("mtp.") or (layer and layers and int(layer.group(1)) >= layers):
-            continue
-        part = memory["experts" if EXPERT.search(name) else "dense"]
-        kind = types.get(name, "")
-        part[kind] = part.get(kind, 0) + size
 
 
 def _index(path, facts):
