@@ -104,6 +104,12 @@ FAULTS = {
         "systemd-run --quiet --unit lab-stale-engine bash -c 'exec -a VLLM::EngineCore_DP0 sleep infinity'",
         "systemctl stop lab-stale-engine 2>/dev/null || true",
     ),
+    "held-chip": Fault(
+        "HCCP of a job that ended has a chip open, which npu-smi does not list",
+        "0",
+        "systemd-run --quiet --unit lab-held-chip bash -c 'exec 9</dev/davinci'$1'; exec -a hccp_service sleep infinity'",
+        "systemctl stop lab-held-chip 2>/dev/null || true",
+    ),
     "device-used": Fault("npu-smi fails with -8020: another container holds the chips"),
     "driver-down": Fault("npu-smi fails with -8005: no driver, or no permission"),
     "npu-smi-not-permitted": Fault("npu-smi fails with -8002"),
@@ -128,6 +134,12 @@ FAULTS = {
     ),
     # hccn
     "no-hccn-conf": hidden("/etc/hccn.conf", "hccn.conf", "there is no /etc/hccn.conf"),
+    "rank-table-left": Fault(
+        "another tool left what tells HCCL of ranks",
+        "",
+        "echo '{}' > /etc/hccl_rootinfo.json",
+        "rm -f /etc/hccl_rootinfo.json",
+    ),
     "address-missing": edited_conf("a chip has no address", "0", "/^[a-z]*_$1=/d"),
     "netmask-differs": edited_conf(
         "a chip has a netmask of its own", "0", "s/^netmask_$1=.*/netmask_$1=255.255.255.0/"
@@ -287,6 +299,28 @@ FAULTS = {
         "the image is another one than on the other nodes",
         "f00dfeed0000",
         r"s/\"Id\": \"sha256:[0-9a-f]\{12\}/\"Id\": \"sha256:$1/",
+    ),
+    "ascend-runtime": engine_says(
+        "runtime",
+        "Ascend's runtime is the engine's default",
+        "",
+        r"s/\"DefaultRuntime\":\"[a-z]*\"/\"DefaultRuntime\":\"ascend\"/",
+    ),
+    "wrong-image-kernels": Fault(
+        "CANN in the image is 8.5.1 and has operators for another chip alone",
+        "ascend310p",
+        "home=/run/lab-layer/usr/local/Ascend/cann; mkdir -p $home/aarch64-linux "
+        "$home/opp/built-in/op_impl/ai_core/tbe/kernel/$1/ops_legacy && "
+        "echo version=8.5.1 > $home/aarch64-linux/ascend_toolkit_install.info; "
+        + engine_says("layers", "", "", r"s#\"UpperDir\": \"[^\"]*\"#\"UpperDir\": \"/run/lab-layer\"#").breaks,
+        "rm -rf /run/lab-layer; " + engine_says("layers", "", "", "").mends,
+    ),
+    "engine-slow": Fault(
+        "every command of the engine takes so many seconds longer",
+        "40",
+        "printf '#!/bin/sh\\nsleep %s\\nexec /usr/bin/docker \"$@\"\\n' $1 > /usr/local/bin/docker; "
+        "chmod 755 /usr/local/bin/docker",
+        "rm -f /usr/local/bin/docker",
     ),
     "engine-disk-full": Fault(
         "64 MB are left where the engine says that its data is",

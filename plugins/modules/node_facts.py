@@ -33,7 +33,9 @@ options:
     description: Path of C(hccn_tool) on the node. Without it the usual places and E(PATH) are searched.
     type: path
   timeout:
-    description: Timeout of one external command in seconds.
+    description:
+      - Timeout of one external command in seconds.
+      - A source that does not answer in time is asked once more, alone, for up to three times as long.
     type: float
     default: 20.0
 author:
@@ -122,6 +124,35 @@ facts:
       description: The processes of the service, if it is running.
       type: list
       elements: int
+    owners:
+      description: >-
+        For each process that C(npu-smi) lists the id of its container; empty outside containers, null if it is not known.
+      type: dict
+    holders:
+      description: The processes other than the service's that have a chip of the plan open.
+      type: list
+      elements: dict
+    files:
+      description: The files that options of C(vllm serve) name, where they are on the node, and their state.
+      type: list
+      elements: dict
+    chips:
+      description: The numbers of all C(/dev/davinciN) of the node.
+      type: list
+      elements: int
+    rank_tables:
+      description: The files on the node that tell HCCL of ranks.
+      type: list
+      elements: str
+    late:
+      description: >-
+        The sources that did not answer within O(timeout), and whether they did when they were asked once more, alone, for up
+        to three times as long.
+      type: list
+      elements: dict
+    busy:
+      description: Load, pressure, and the processes that wait in the kernel.
+      type: dict
     seconds:
       description: Duration of the module in seconds.
       type: float

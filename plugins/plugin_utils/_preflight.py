@@ -25,15 +25,18 @@ def evaluate(processes, facts, min_driver="", ansible_core=""):
     :param min_driver: the oldest driver to accept; empty for none.
     :param ansible_core: the version of this controller's ansible-core; empty for unknown.
     """
-    drivers = {}
+    drivers, cann = {}, ""
     for release in releases()["vllm_releases"]:
         if processes and release["name"] == processes[0]["recipe"]["release"]:
-            drivers = releases()["vllm_cann_drivers"].get(".".join(release["cann"].split(".")[:2]), {})
+            cann = release["cann"]
+            drivers = releases()["vllm_cann_drivers"].get(".".join(cann.split(".")[:2]), {})
     series = [int(part) for part in ansible_core.split(".")[:2]] if ansible_core else []
     oldest = next((python for core, python in NODE_PYTHON if [int(part) for part in core.split(".")] <= series), "")
     policy = {
         "min_driver": min_driver,
         "driver_min": drivers.get("min", ""),
+        "cann": cann,
+        "cann_drivers": releases()["vllm_cann_drivers"],
         # What this collection itself needs is 3.7.
         "min_python": oldest if oldest not in ("", "3.6") else "3.7",
     }

@@ -43,6 +43,9 @@ PROOFS = {
     "image.architecture": Proof(1, ONE, ("wrong-image-architecture", "arm64"), "fail", "arm64"),
     "weights.same": Proof(1, TWO, ("weights-differ",), "fail", "a2-node1: "),
     "weights.quantization": Proof(1, ONE, ("wrong-quantization", "awq"), "fail", "awq"),
+    "weights.fit": Proof(1, TWO, ("huge-weights", "4000"), "fail", "too little"),
+    "process.holds_device": Proof(1, ONE, ("held-chip", "0"), "fail", "hccp_service"),
+    "fabric.rank_table": Proof(1, TWO, ("rank-table-left",), "warn", "hccl_rootinfo"),
     "weights.load_time": Proof(1, TWO, ("huge-weights", "4000"), "fail", "s"),
     # a second fault of the same parts
     "npu.count": Proof(2, ONE, ("missing-chip", "3"), "fail", "7 chips"),
@@ -60,6 +63,9 @@ PROOFS = {
     "host.disk": Proof(2, ONE, ("config-disk-full",), "fail", "/etc/ascend-vllm"),
     "engine.cgroup": Proof(2, TWO, ("no-cgroup-driver",), "fail", ""),
     "image.hardware": Proof(2, ONE, ("wrong-image-chip", "ascend310p3"), "fail", "310p3"),
+    "engine.runtime": Proof(2, TWO, ("ascend-runtime",), "warn", "ascend"),
+    "image.kernels": Proof(2, TWO, ("wrong-image-kernels", "ascend310p"), "fail", "ascend310p"),
+    "image.cann": Proof(2, TWO, ("wrong-image-kernels", "ascend310p"), "warn", "8.5.1"),
     "container.holds_device": Proof(2, ONE, ("foreign-container", "0"), "fail", "davinci0"),
     "weights.architecture": Proof(2, ONE, ("wrong-architecture",), "fail", "Qwen3MoeForCausalLM"),
     "weights.served": Proof(2, TWO, ("weights-incomplete",), "fail", "shards"),
@@ -75,6 +81,7 @@ PROOFS = {
     "image.same": Proof(4, ONE, ("image-differs",), "fail", "f00dfeed"),
     "container.name": Proof(4, ONE, ("name-taken",), "fail", "did not create"),
     "driver.files": Proof(4, ONE, ("npu-smi-missing",), "fail", "npu-smi"),
+    "node.load": Proof(4, TWO, ("npu-smi-hangs",), "warn", "npu-smi did not answer"),
     "node.reachable": Proof(5, TWO, ("unreachable",), "fail", "10.213.0.12"),
 }
 
@@ -82,5 +89,6 @@ PROOFS = {
 PROVEN_BY_INPUT = {
     "network.listen": "tests/integration/test_secrets.py",
     "tls.certificate": "tests/integration/test_secrets.py",
+    "files.options": "tests/integration/test_checks.py",
     "node.machine": "tests/integration/test_checks.py",
 }

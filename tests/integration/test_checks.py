@@ -105,6 +105,23 @@ def test_two_names_of_one_machine_are_refused_as_that(inventory):
     assert "network.address is fail" not in run.words
 
 
+def test_a_file_that_an_option_names_must_be_in_a_mount_and_on_every_node():
+    options = '{"vllm_recipe_args": {"tensor-parallel-size": 1, "chat-template": "%s"}}'
+    run = playbook("preflight.yml", "-e", options % "/opt/t/x.jinja")
+    assert run.rc != 0 and "Gather node facts" not in run.output
+    assert "--chat-template is /opt/t/x.jinja, which is in no mount of the container" in run.words
+
+    template = "/opt/data/verification/models/x.jinja"
+    lab("ssh", "a2-node1", f"echo x > {template}")
+    try:
+        run = playbook("preflight.yml", "-e", options % template)
+    finally:
+        lab("ssh", "a2-node1", f"rm {template}")
+    assert run.rc != 0 and "Traceback" not in run.output
+    assert f"a2-node2: files.options is fail: seen --chat-template: {template} is not there" in run.words
+    assert "a2-node1: files.options is fail" not in run.words
+
+
 def test_junit_report(folder):
     path = folder / "verdicts.xml"
     run = playbook("preflight.yml", "-e", f"npu_preflight_report={path}")

@@ -1,5 +1,6 @@
 """What goes wrong on real clusters, done to the lab: the run ends early, says why, and harms nothing."""
 
+import json
 import re
 import subprocess
 import threading
@@ -56,6 +57,31 @@ def test_preflight_stops_a_deploy_and_the_running_service_goes_on(case, broken):
     broken(node, *fault)
     refused(playbook("deploy_a2.yml", "-e", "npu_preflight_timeout=5"), *wanted)
     assert answers()
+
+
+def test_a_slow_engine_accuses_nobody_while_the_service_runs(broken, tmp_path):
+    broken("a2-node1", "engine-slow", "40")
+    path = tmp_path / "verdicts.json"
+    run = playbook("preflight.yml", "-e", "npu_preflight_timeout=5", "-e", f"npu_preflight_report={path}")
+    assert run.rc == 0, run.output
+    (report,) = json.loads(path.read_text())
+    found = {check["id"]: check for check in report["nodes"][0]["checks"]}
+    assert not [check for check in found.values() if check["verdict"] == "fail"], run.output
+    for name in ("engine.running", "npu.idle.processes", "port.api", "service.stale"):
+        assert found[name]["verdict"] == "unknown", found[name]
+    assert "the engine did not answer within 5 s" in found["node.load"]["seen"]
+    assert answers()
+
+
+def test_an_engine_that_answers_when_it_is_asked_alone_is_only_slow(broken, tmp_path):
+    broken("a2-node1", "engine-slow", "7")
+    path = tmp_path / "verdicts.json"
+    run = playbook("preflight.yml", "-e", "npu_preflight_timeout=5", "-e", f"npu_preflight_report={path}")
+    assert run.rc == 0, run.output
+    (report,) = json.loads(path.read_text())
+    found = {check["id"]: check for check in report["nodes"][0]["checks"]}
+    assert found["engine.running"]["verdict"] == found["npu.idle.processes"]["verdict"] == "pass"
+    assert "but when it was asked alone" in found["node.load"]["seen"]
 
 
 def test_all_failures_are_reported_at_once(broken):

@@ -13,6 +13,7 @@ def engine_facts(node):
         "kind": "docker",
         "version": "24.0.7",
         "error": "",
+        "late": False,
         "image": {
             "id": "sha256:0f1e2d3c4b5a69788796",
             "digests": ["quay.io/ascend/vllm-ascend@sha256:77aa"],
@@ -20,6 +21,12 @@ def engine_facts(node):
             "architecture": "arm64",
             "os": "linux",
             "soc": {"a2": "ascend910b1", "a3": "ascend910_9391"}[node["hardware"]],
+            "env": {},
+            "cann": {
+                "read": True,
+                "version": "9.0.0",
+                "kernels": {{"a2": "ascend910b", "a3": "ascend910_93"}[node["hardware"]]: 5},
+            },
         },
         "container": None,
         "foreign": False,
@@ -60,9 +67,22 @@ def weights_facts(node):
             "filesystem": "xfs",
             "free_bytes": 900 * GB,
             "read": {"bytes": 64 << 20, "seconds": 0.05},
+            "memory": memory(item["draft"], ascend),
         }
         for item in node["weights"]
     ]
+
+
+# MiniMax-M2.5, as its config.json and the headers of its shards say.
+MODEL = {"layers": 62, "kv_heads": 8, "head_dim": 128, "latent": None, "max_len": 196608}
+
+
+def memory(draft, ascend):
+    """The bytes of a checkpoint by kind: experts in FP8 or INT8, the rest of the model, and its dimensions."""
+    if draft:
+        return {"experts": {}, "dense": {"BF16": GB}, "model": dict(MODEL, layers=1)}
+    kind = "I8" if ascend else "F8_E4M3"
+    return {"experts": {kind: 225 * GB}, "dense": {kind: 3 * GB, "BF16": 2 * GB}, "model": dict(MODEL)}
 
 
 def host_facts(node):
@@ -90,6 +110,7 @@ def host_facts(node):
         "selinux": "disabled",
         "apparmor": None,
         "disks": {"/": 200 * GB, "/var": 200 * GB, "/tmp": 200 * GB},
+        "virtual": "",
         "uptime": 86400.0,
         "load": [0.1, 0.1, 0.1],
         "time_sync": ["chronyd"],
@@ -103,16 +124,52 @@ def host_facts(node):
     }
 
 
+def machine_facts(node):
+    """What a node that is not busy, and on which nothing is left, says of itself."""
+    chips = [int(path[12:]) for path in node["container"]["devices"] if re.match(r"/dev/davinci\d+$", path)]
+    return {
+        "chips": chips,
+        "late": [],
+        "busy": {
+            "load": [1.2, 1.1, 1.0],
+            "cpus": 192,
+            "pressure": {"cpu": 0.5, "io": 0.0, "memory": 0.0},
+            "blocked": [],
+        },
+        "owners": {},
+        "holders": [],
+        "rank_tables": [],
+        "files": [],
+    }
+
+
+def devices(node, hbm=65536):
+    """The idle chips of a node, as far as the checks of this module's users read them."""
+    per_npu = {"a2": 1, "a3": 2}[node["hardware"]]
+    return [
+        {
+            "npu_id": number // per_npu,
+            "chip_id": number % per_npu,
+            "phy_id": number if per_npu == 2 else None,
+            "hbm_used_mb": 3300,
+            "hbm_total_mb": hbm,
+            "processes": [],
+        }
+        for number in machine_facts(node)["chips"]
+    ]
+
+
 def own_facts(node):
     """All of them, and what else the checks of engine, weights, host and versions use."""
     return copy.deepcopy(
         {
+            **machine_facts(node),
             "python": "3.9.9",
             "engine": engine_facts(node),
             "archive": None,
             "weights": weights_facts(node),
             "host": host_facts(node),
-            "npu": {"driver_version": "25.5.1"},
+            "npu": {"driver_version": "25.5.1", "devices": devices(node)},
             "driver_package": "25.5.1",
             "service_pids": [],
         }

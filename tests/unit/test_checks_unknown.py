@@ -3,7 +3,17 @@
 import copy
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import engine, host, versions, weights
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import (
+    engine,
+    files,
+    fit,
+    host,
+    image,
+    leftovers,
+    server,
+    versions,
+    weights,
+)
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from healthy import own_facts, whole
@@ -11,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_plan import a2, a3
 
-MODULES = [engine, host, versions, weights]
+MODULES = [engine, files, fit, host, image, leftovers, server, versions, weights]
 MEMBERS = processes(plan(a2()))
 A3 = processes(plan(a3()))[0]
 POLICY = {

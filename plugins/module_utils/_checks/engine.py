@@ -27,7 +27,7 @@ MACHINES = {"aarch64": "arm64", "arm64": "arm64", "x86_64": "amd64", "amd64": "a
 CHECKS = {
     "engine.running": Check(
         why="The service runs in a container; nothing can be deployed without an engine that responds.",
-        read="`docker version`, with a timeout",
+        read="`docker version`, with a timeout; without an answer in time it is unknown, as is all that the engine would tell",
         remedy="`systemctl status docker`, `systemctl start docker`; npu_container_engine selects another command.",
     ),
     "engine.version": Check(
@@ -82,7 +82,8 @@ CHECKS = {
     "container.holds_device": Check(
         why="A chip belongs to the first container that opens it; the next one is rejected with -8020 or -8005.",
         source=ISSUES + "632",
-        read="the devices (and ASCEND_VISIBLE_DEVICES) of all running containers in `docker inspect`",
+        read="the devices, mounts and device requests (and ASCEND_VISIBLE_DEVICES) of all running containers in `docker "
+        "inspect`; process.holds_device sees those of other engines, such as Kubernetes'",
         remedy="`docker stop` the other container, or assign other chips to the service.",
     ),
 }
@@ -118,11 +119,12 @@ def evaluate(node, facts, policy):
 
 def _running(engine):
     error, version = engine.get("error"), engine.get("version")
-    word = FAIL if error else PASS if version else UNKNOWN
+    word = UNKNOWN if engine.get("late") else FAIL if error else PASS if version else UNKNOWN
     seen = error or f"version {version or 'not reported'}"
-    return verdict(
-        "engine.running", word, seen, "an engine that responds", "Run 'systemctl status docker' on the node."
-    )
+    remedy = "Run 'systemctl status docker' on the node."
+    if engine.get("late"):
+        remedy = "The node may be busy: see node.load. " + remedy
+    return verdict("engine.running", word, seen, "an engine that responds", remedy)
 
 
 def key(version):

@@ -37,7 +37,8 @@ CHECKS = {
         "connect timeout ('Getting socket times out', EI0006).",
         source=ISSUES + "5461",
         read="`hccn_tool -i N -link -g`. On an A3 a port that is down gives a warning only: within a super-pod nodes "
-        "communicate over HCCS, and fabric.ping shows whether that works.",
+        "communicate over HCCS, and fabric.ping shows whether that works. With HCCL_INTRA_ROCE_ENABLE=1 in the plan the chips of "
+        "one node use these ports as well.",
         remedy="Check cable, optical module and switch port: 'hccn_tool -i N -optical -g', 'hccn_tool -i N -lldp -g', "
         "'hccn_tool -i N -link_stat -g'.",
     ),
@@ -64,7 +65,9 @@ def evaluate(node, facts, policy):
     """The verdicts on one node: fabric.tool, .link, .net_health, .optics."""
     chips = chips_of(node)
     reported = reported_chips(facts, chips)
-    several, a3 = spans_nodes(node), node["hardware"] == "a3"
+    # Within a node chips use HCCS, unless this variable sends them over their RoCE ports.
+    forced = str(node["env"].get("HCCL_INTRA_ROCE_ENABLE")) == "1"
+    several, a3 = spans_nodes(node) or forced, node["hardware"] == "a3" and not forced
     return [
         _tool(facts, chips, reported, several),
         _each("fabric.link", reported, several, a3, _link, "link UP on every chip"),

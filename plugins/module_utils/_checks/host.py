@@ -9,6 +9,7 @@ import json
 import re
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.check import Check
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.owners import REMEDY, engine_silent
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.weights import flag
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.layout import RECORDS_DIR, SERVICE_DIR
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.verdict import (
@@ -144,7 +145,8 @@ def evaluate(node, facts, policy):
             word, seen = function(node, facts, host, policy)
         except (AttributeError, KeyError, TypeError, ValueError):  # a part is missing, or of another kind
             word, seen = NOT_REPORTED
-        checks.append(verdict(check, word, seen, wanted, CHECKS[check].remedy))
+        of_unknown = check == "service.stale" and word == UNKNOWN and engine_silent(facts)
+        checks.append(verdict(check, word, seen, wanted, REMEDY if of_unknown else CHECKS[check].remedy))
     return checks
 
 
@@ -332,8 +334,10 @@ def _stale(node, facts, host, policy):
     stopped = [one["name"] for one in others or [] if one["ours"] and not one["running"]]
     seen = _stale_text(outside, inside, stopped, {one["id"][:12]: one["name"] for one in others or []})
     if outside:
-        return FAIL, seen
-    if others is None and not engine.get("error") and not seen:
+        return FAIL, _stale_text(outside, [], stopped, {}) if engine_silent(facts) else seen
+    if inside and engine_silent(facts):
+        return UNKNOWN, seen + "; it is not known whose it is"
+    if others is None and not seen:
         return UNKNOWN, "the engine does not list its containers"
     # A second service on other chips is legitimate; on the same chips container.holds_device fails.
     planned = set(node["container"]["devices"])

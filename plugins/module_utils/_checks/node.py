@@ -8,6 +8,12 @@ from __future__ import annotations
 import ipaddress
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.check import Check
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.owners import (
+    REMEDY,
+    doubtful_pids,
+    engine_silent,
+    is_doubtful,
+)
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.verdict import (
     FAIL,
     PASS,
@@ -20,6 +26,10 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.checks import
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.chips import chips_of, spans_nodes
 
 ANY = ("0.0.0.0", "::")
+PART_REMEDY = (
+    "Set vllm_recipe_devices to the chips that it has, and tensor-parallel-size in vllm_recipe_args to a number that divides "
+    "them; or give it all of them."
+)
 ISSUES = "https://github.com/vllm-project/vllm-ascend/issues/"
 CHECKS = {
     "node.rights": Check(
@@ -30,7 +40,8 @@ CHECKS = {
     "npu.tool": Check(
         why="Without output from npu-smi nothing is known about the chips, and the driver is probably down.",
         source=ISSUES + "2698",
-        read="`npu-smi info`: exit status and output, with a timeout",
+        read="`npu-smi info`: exit status and output, with a timeout. A failure only if it gives no answer when it is run alone "
+        "either, for three times as long; see node.load",
         remedy="The message gives the tool's error code and its meaning: driver not loaded, library path, permissions, chip "
         "in use.",
     ),
@@ -127,22 +138,43 @@ def _rights(facts):
 
 
 def _npu(node, facts):
-    chips = chips_of(node)
+    chips, doubtful = chips_of(node), doubtful_pids(facts)
     expected = {
         "chips": len(chips),
         "product": node["hardware"],
         "idle": True,
-        "own_pids": facts["service_pids"],
+        "own_pids": [*facts["service_pids"], *doubtful],
     }
-    checks = evaluate_npu(_planned_chips(facts["npu"], set(chips)), expected)
+    checks = evaluate_npu(planned_chips(facts["npu"], set(chips)), expected)
     for check in checks:
-        if check["id"] == "npu.idle.hbm" and facts["service_pids"] and check["verdict"] != PASS:
+        if check["id"] == "npu.tool" and facts["npu"].get("code") == "timeout" and not _asked_alone(facts):
+            check.update(verdict=UNKNOWN.value)  # busy or hanging: that is not known yet
+        elif check["id"] == "npu.count" and check["verdict"] == FAIL and _part_of_server(facts, chips):
+            check.update(
+                remedy=f"The node is a virtual machine that was given {len(facts['chips'])} chips. {PART_REMEDY}"
+            )
+        elif check["id"] == "npu.idle.processes" and check["verdict"] == PASS and doubtful:
+            pids = ", ".join(map(str, sorted(doubtful)[:8]))
+            check.update(verdict=UNKNOWN.value, seen=f"PID {pids}: it is not known whose", remedy=REMEDY)
+        elif check["id"] == "npu.idle.hbm" and (doubtful or (check["verdict"] == FAIL and engine_silent(facts))):
+            check.update(verdict=UNKNOWN.value, seen=check["seen"] + "; it is not known whose", remedy=REMEDY)
+        elif check["id"] == "npu.idle.hbm" and facts["service_pids"] and check["verdict"] != PASS:
             check.update(verdict=SKIPPED.value, remedy="The service itself runs on this node.")
     # The driver's version is compared with that of the image, in versions.py.
     return [check for check in checks if check["id"] != "npu.driver"]
 
 
-def _planned_chips(npu, numbers):
+def _asked_alone(facts):
+    """Whether npu-smi was asked once more, alone and for longer, and gave no answer: then the driver hangs."""
+    return any(one["source"] == "npu-smi" and not one["answered"] for one in facts.get("late") or [])
+
+
+def _part_of_server(facts, chips):
+    """Whether the node is a virtual machine with fewer chips than the plan uses."""
+    return bool((facts.get("host") or {}).get("virtual")) and len(facts.get("chips") or chips) < len(chips)
+
+
+def planned_chips(npu, numbers):
     """The chips of the plan, if the node has more: another service may use the rest."""
     devices = npu.get("devices") or []
     if len(devices) <= len(numbers):
@@ -256,10 +288,14 @@ def _port(node, facts, name, value):
     if not taken:
         own = any(item["own"] for item in listeners)
         return verdict(check, PASS, "in use by the service itself" if own else "free", wanted)
+    # Of an unknown process not even the container is known.
+    known = [item for item in taken if not is_doubtful(facts, item.get("container") if item["pid"] else None)]
     seen = ", ".join(
         f"{item['port']} taken by " + (f"pid {item['pid']} ({item['name']})" if item["pid"] else "an unknown process")
-        for item in taken
+        for item in known or taken
     )
+    if not known:
+        return verdict(check, UNKNOWN, seen + "; it is not known whose it is", wanted, REMEDY)
     remedy = (
         "Stop that process, or choose another port: vllm_recipe_args (port, data-parallel-rpc-port) or vllm_recipe_env "
         "(HCCL_IF_BASE_PORT)."

@@ -19,11 +19,16 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import (
     engine,
     fabric,
     fabric_peers,
+    files,
+    fit,
     host,
+    image,
+    leftovers,
     machine,
     network,
     network_peers,
     node,
+    server,
     versions,
     weights,
 )
@@ -47,7 +52,23 @@ CHECKS = {
         remedy="Check power, network and SSH key: `ssh USER@ADDRESS`.",
     )
 }
-DOMAINS = (machine, node, versions, host, engine, weights, network, network_peers, fabric, fabric_peers)
+DOMAINS = (
+    machine,
+    node,
+    server,
+    leftovers,
+    versions,
+    host,
+    engine,
+    image,
+    weights,
+    fit,
+    files,
+    network,
+    network_peers,
+    fabric,
+    fabric_peers,
+)
 
 
 def catalogue():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.check import Check
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.image import series
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.verdict import (
     FAIL,
     PASS,
@@ -24,7 +25,8 @@ CHECKS = {
         "only after minutes.",
         source="https://github.com/vllm-project/vllm-ascend/issues/5468",
         read="the driver's version in `npu-smi info`, otherwise in /usr/local/Ascend/driver/version.info, compared with the "
-        "table vllm_cann_drivers, which names its own sources",
+        "table vllm_cann_drivers, which names its own sources. The series of CANN is that in the image, or that of its release "
+        "where the image cannot be read",
         remedy="Update the NPU driver and firmware, or choose an image for this driver.",
     ),
     "npu.firmware": Check(
@@ -46,10 +48,18 @@ def evaluate(node, facts, policy):
     """The verdicts on driver and firmware of one node.
 
     :param policy: ``min_driver``: required, an older driver fails. ``driver_min``: the oldest driver that the image's CANN
-        is published for, ``driver_paired``: the one that it was published with; an older driver gives a warning. Each may
-        be empty.
+        is published for, ``driver_paired``: the one that it was published with; an older driver gives a warning.
+        ``cann_drivers``: both by series of CANN, ``{"9.0": {"min", "paired"}}``, for an image that has another CANN than its
+        release. Each may be empty.
     """
-    return [_driver(facts, policy or {}), _firmware(facts)]
+    return [_driver(facts, of_image(facts, policy or {})), _firmware(facts)]
+
+
+def of_image(facts, policy):
+    """The policy with the oldest driver for the CANN that the image really has, if that was read."""
+    image = (facts.get("engine") or {}).get("image") or {}
+    drivers = (policy.get("cann_drivers") or {}).get(series((image.get("cann") or {}).get("version")))
+    return dict(policy, driver_min=drivers["min"]) if drivers else policy
 
 
 def driver_of(facts):

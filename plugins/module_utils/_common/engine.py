@@ -25,6 +25,10 @@ class EngineError(Exception):
     """The engine failed or did not answer; the text says what to do."""
 
 
+class EngineSilent(EngineError):
+    """The engine did not answer in time: it may be busy, and nothing is known of it."""
+
+
 class Engine:
     """The engine behind one executable.
 
@@ -38,14 +42,15 @@ class Engine:
         self.env = {}
 
     def call(self, arguments, timeout=None, check=True, given=""):
-        """Run the engine's command: ``(exit status, output)``. Raises EngineError without an answer, and with *check* on failure.
+        """Run the engine's command: ``(exit status, output)``. Raises EngineSilent without an answer, and with
+        *check* EngineError on failure.
 
         :param given: text for its standard input, which no process list shows.
         """
         timeout = timeout or self.timeout
         rc, output, timed_out = run([self.executable] + list(arguments), timeout, self.env, given)
         if timed_out:
-            raise EngineError(
+            raise EngineSilent(
                 f"'{self.executable} {arguments[0]}' gave no answer within {timeout} s; see 'systemctl status docker' on the node."
             )
         if rc == 127:

@@ -13,8 +13,11 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine imp
     LABEL_SERVICE,
     Engine,
     EngineError,
+    EngineSilent,
     image_state,
 )
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.parallel import bounded
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import image as facts_image
 
 CHIP = re.compile(r"/dev/davinci\d+$")
 # A key of the engine's `info` -> the key here.
@@ -33,6 +36,8 @@ _INFO = {
 def gather(plan, options):
     """Version and configuration of the engine, image and container of the plan; ``error`` if the engine does not respond.
 
+    ``late`` says that it did not respond in time, which is no error of its own: it may be busy.
+
     :param options: ``engine`` (the command), ``timeout`` (seconds for one call), ``archive`` (path of the image's archive, or
         empty).
     """
@@ -41,6 +46,7 @@ def gather(plan, options):
         "kind": "podman" if "podman" in os.path.basename(executable) else "docker",
         "version": None,
         "error": "",
+        "late": False,
         "image": None,
         "container": None,
         "foreign": False,
@@ -63,6 +69,7 @@ def gather(plan, options):
         facts["others"] = others(engine, name)
     except EngineError as error:
         facts["error"] = str(error)
+        facts["late"] = isinstance(error, EngineSilent)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         facts["error"] = f"the engine's answer could not be parsed ({type(error).__name__}: {error})"
     facts["free_bytes"] = free_bytes(facts["data_root"])
@@ -70,15 +77,20 @@ def gather(plan, options):
 
 
 def _image(engine, name):
-    """The result of ``Engine.image``, with ``os`` and ``soc``: the chip that the kernels in the image were built for."""
+    """The result of ``Engine.image``, and ``os``, ``soc`` (the chip that vllm-ascend in it was built for), ``env`` (see
+    ``image.environment``), ``cann`` (see ``image.cann``) and ``layers`` (its folders on the node)."""
     found = engine.inspect("image", name)
     if found is None:
         return None
-    image = dict(image_state(found), os=found.get("Os"), soc=None)
-    for word in (found.get("Config") or {}).get("Env") or []:
-        if str(word).startswith("SOC_VERSION="):
-            image["soc"] = str(word).partition("=")[2] or None
-    return image
+    env = facts_image.environment(found)
+    return dict(
+        image_state(found),
+        os=found.get("Os"),
+        soc=env.get("SOC_VERSION"),
+        env=env,
+        cann=bounded(lambda: facts_image.cann(found), engine.timeout),
+        layers=facts_image.roots(found),
+    )
 
 
 def info(output):
@@ -103,7 +115,7 @@ def others(engine, name):
     """The containers other than the plan's own: ``[{name, id, image, running, ours, privileged, devices}]``.
 
     All running ones, and the stopped ones that this collection created. ``devices`` are the chips that were passed to a
-    container by name. None if the engine does not list them.
+    container: by name, by a mount, or by a request. None if the engine does not list them.
     """
     rc, output = engine.call(["ps", "--no-trunc", "--quiet"], check=False)
     more_rc, more = engine.call(
@@ -130,6 +142,12 @@ def _container(entry):
     host = entry.get("HostConfig") or {}
     config = entry.get("Config") or {}
     devices = [str(device.get("PathOnHost")) for device in host.get("Devices") or [] if isinstance(device, dict)]
+    devices += [str(mount.get("Source")) for mount in entry.get("Mounts") or [] if isinstance(mount, dict)]
+    # Device plugins and CDI: {"Driver": "cdi", "DeviceIDs": ["huawei.com/npu=0"]}.
+    for request in host.get("DeviceRequests") or []:
+        for device in request.get("DeviceIDs") or [] if isinstance(request, dict) else []:
+            match = re.search(r"(?:npu|ascend|davinci)(?:.*[=:/_-])?(\d{1,3})$", str(device), re.I)
+            devices.extend([f"/dev/davinci{match.group(1)}"] if match else [])
     # Ascend's container runtime passes the chips with this variable, not with --device.
     for word in config.get("Env") or []:
         if str(word).startswith("ASCEND_VISIBLE_DEVICES="):

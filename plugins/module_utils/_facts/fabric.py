@@ -29,6 +29,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.hccn import (
     parse_tls,
 )
 
+NO_ANSWER = "no answer in"
 OUT_OF_TIME = "not queried: out of time"
 # What each chip is queried for, the most important first.
 QUESTIONS = (
@@ -66,10 +67,31 @@ def read_chips(chips, executable=None, timeout=20.0, vnic=False):
         return facts
     deadline = started + 2 * timeout
     found = in_parallel(lambda chip: read_chip(facts["tool"], chip, timeout, deadline, vnic), chips, 2 * timeout + 3)
-    late = dict(empty_chip(), problems={"all": "no answer in time"})
+    late = dict(empty_chip(), problems={"all": NO_ANSWER + " time"})
     facts["chips"] = {str(chip): found.get(chip) or late for chip in chips}
     facts["seconds"] = round(time.monotonic() - started, 2)
     return facts
+
+
+def silent(facts):
+    """The chips, as texts, that did not answer a query in time, by the result of gather()."""
+    return sorted(
+        (
+            chip
+            for chip, entry in facts["chips"].items()
+            if any(OUT_OF_TIME in text or text.startswith(NO_ANSWER) for text in (entry.get("problems") or {}).values())
+        ),
+        key=int,
+    )
+
+
+def ask_silent(plan, facts, options):
+    """Query the chips that did not answer in time again, with the ``timeout`` of *options*, and put that into *facts*."""
+    chips = [int(chip) for chip in silent(facts)]
+    vnic = plan["hardware"] == "a3" and spans_nodes(plan)
+    again = read_chips(chips, options.get("hccn_tool"), options["timeout"], vnic)
+    for chip, entry in again["chips"].items():
+        facts["chips"][chip] = dict(entry, superpod=facts["chips"][chip].get("superpod"))
 
 
 def empty_chip():
@@ -91,7 +113,7 @@ def read_chip(tool, chip, timeout, deadline, vnic=False):
             continue
         rc, text, timed_out = run([tool, "-i", str(chip), "-" + name, "-g"], left, driver_env())
         if timed_out:
-            result["problems"][name] = f"no answer in {round(left, 1):g} s"
+            result["problems"][name] = f"{NO_ANSWER} {round(left, 1):g} s"
             break
         value = parse(text)
         if value is None:

@@ -35,6 +35,10 @@ STALE = re.compile(
     r"^(VLLM::|((\S*/)?python[\d.]*\s+(-\S+\s+)*)?((\S*/)?vllm\s+serve(\s|$)|vllm\.entrypoints\.(openai\.api_server|cli)))"
 )
 SECRET = re.compile(r"(--[\w-]*(?:key|token|password|secret)[\w-]*[= ]+)(?!--)\S+", re.I)
+# Vendors and products of virtual machines in the firmware's tables.
+VIRTUAL = re.compile(
+    r"\b(QEMU|KVM|OpenStack|VMware|VirtualBox|Xen|Hyper-V|Virtual Machine|Alibaba Cloud ECS|Bochs)\b", re.I
+)
 CONTAINER = re.compile(r"(?:^|[/:-])([0-9a-f]{64})(?:\.scope)?(?:/|$)", re.M)
 
 
@@ -58,6 +62,7 @@ def gather(plan, options, root="/"):
         ("selinux", lambda: selinux(reader, options.get("timeout") or 20)),
         ("apparmor", lambda: {"Y": True, "N": False}.get(reader.line("sys/module/apparmor/parameters/enabled"))),
         ("disks", lambda: {path: disk(reader.path(path.lstrip("/")), "free") for path in DISKS}),
+        ("virtual", lambda: virtual(reader)),
         ("uptime", lambda: float((reader.line("proc/uptime") or "").split()[0])),
         ("load", lambda: [float(word) for word in (reader.line("proc/loadavg") or "").split()[:3]] or None),
         ("time_sync", lambda: sorted({one["name"] for one in processes or [] if one["name"] in TIME_DAEMONS})),
@@ -234,6 +239,17 @@ def cpufreq(reader):
         "writable": sum(writable for _governor, writable in found),
         "governors": sorted({governor for governor, _writable in found}),
     }
+
+
+def virtual(reader):
+    """The product name of the virtual machine that the node is; an empty text for a real machine, None if it is not known."""
+    names = [reader.line("sys/class/dmi/id/" + name) for name in ("sys_vendor", "product_name")]
+    seen = " ".join(name for name in names if name)
+    if VIRTUAL.search(seen):
+        return seen
+    if re.search(r"^flags\s*:.*\bhypervisor\b", reader.text("proc/cpuinfo") or "", re.M):
+        return seen or "a hypervisor"
+    return "" if seen else None
 
 
 def selinux(reader, timeout):

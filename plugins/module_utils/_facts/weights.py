@@ -19,6 +19,7 @@ import threading
 import time
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.parallel import bounded
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.size import add_tensors, dimensions
 
 INDEX = "model.safetensors.index.json"
 DESCRIPTION = "quant_model_description.json"
@@ -44,7 +45,8 @@ def gather(plan, options):
 
 
 def _checkpoint(path, plan, timeout):
-    facts = bounded(lambda: weights(path), timeout)
+    memory = {}
+    facts = bounded(lambda: weights(path, memory), timeout)
     if facts is None:
         facts = empty(path)
         facts["exists"] = None
@@ -59,6 +61,7 @@ def _checkpoint(path, plan, timeout):
                 "vllm_recipe_container.mounts".format(*hidden)
             )
         facts["read"] = bounded(lambda: read_speed(path, names), PROBE_SECONDS + 2)
+        facts["memory"] = memory
     facts.pop("names", None)
     return facts
 
@@ -100,17 +103,23 @@ def empty(path):
     }
 
 
-def weights(path):
+def weights(path, memory=None):
     """The facts of the checkpoint in a directory, see ``empty``.
 
     Every shard that the index names must exist, be as long as its own header says, and contain the tensors that the index
     lists for it.
+
+    :param memory: a mapping to fill with what decides how much of a chip the model takes: ``{"experts", "dense"}``, bytes by
+        safetensors' name of the type (such as BF16, F8_E4M3), and ``"model"``, see ``size.dimensions``. Layers that follow the
+        model's own, which only predict further tokens (MTP), are left out: they are loaded on demand.
     """
+    memory = {} if memory is None else memory
     facts = empty(path)
     facts["exists"] = os.path.isdir(path)
     if not facts["exists"]:
         return facts
-    _read_config(path, facts)
+    config = _read_config(path, facts)
+    memory.update(experts={}, dense={}, model=dimensions(config))
     try:
         found = sorted(os.listdir(path))
     except OSError as error:
@@ -119,7 +128,7 @@ def weights(path):
     names, promised = _shards_of(path, found, facts)
     digest = hashlib.sha256()
     for name in names:
-        digest.update(_add_shard(path, name, promised.get(name, set()), facts))
+        digest.update(_add_shard(path, name, promised.get(name, set()), facts, memory))
     for name in SMALL:
         digest.update(f"{name}\0{small_digest(os.path.join(path, name))}\n".encode())
     facts["fingerprint"] = digest.hexdigest()
@@ -128,7 +137,7 @@ def weights(path):
 
 
 def _read_config(path, facts):
-    """Architecture and quantization from the JSON files of a checkpoint."""
+    """Architecture and quantization from the JSON files of a checkpoint; returns its config.json, or None."""
     config = _json(os.path.join(path, "config.json"), facts["problems"])
     if config is not None:
         architectures, quantization = config.get("architectures"), config.get("quantization_config")
@@ -136,6 +145,7 @@ def _read_config(path, facts):
         facts["quantization"] = quantization.get("quant_method") if isinstance(quantization, dict) else None
     if os.path.exists(os.path.join(path, DESCRIPTION)):
         facts["description"] = kinds(_json(os.path.join(path, DESCRIPTION), facts["problems"]))
+    return config
 
 
 def _shards_of(path, found, facts):
@@ -158,9 +168,10 @@ def _shards_of(path, found, facts):
     return sorted(name for name in promised if name in names), promised
 
 
-def _add_shard(path, name, promised, facts):
+def _add_shard(path, name, promised, facts, memory):
     """Add a shard to the facts of its checkpoint; returns its part of the fingerprint."""
-    size, expected_size, problem, tensors, header = shard(os.path.join(path, name))
+    types = {}
+    size, expected_size, problem, tensors, header = shard(os.path.join(path, name), types)
     facts["shards"] += 1
     facts["bytes"] += size
     facts["tensors"] += len(tensors)
@@ -168,6 +179,7 @@ def _add_shard(path, name, promised, facts):
         facts["problems"].append(f"{name}: {problem}")
     else:
         facts["data_bytes"] += tensors_bytes(tensors)
+        add_tensors(memory, tensors, types)
         if size != expected_size:
             facts["problems"].append(f"{name} has {size} bytes and its header says {expected_size}")
         absent = sorted(promised - set(tensors))
@@ -217,8 +229,11 @@ def _json(path, problems):
     return data
 
 
-def shard(path):
-    """A safetensors file: ``(size, size according to its header, problem, {tensor: bytes}, digest of the header)``."""
+def shard(path, types=None):
+    """A safetensors file: ``(size, size according to its header, problem, {tensor: bytes}, digest of the header)``.
+
+    :param types: a mapping to fill with the type of each tensor, by safetensors' name.
+    """
     try:
         size = os.path.getsize(path)
         with open(path, "rb") as stream:
@@ -236,6 +251,8 @@ def shard(path):
                 if not (isinstance(first, int) and isinstance(last, int)):
                     return size, None, NO_HEADER, {}, ""
                 tensors[name] = last - first
+                if types is not None:
+                    types[name] = str(item.get("dtype", ""))[:16]
                 end = max(end, last)
         return size, 8 + length + end, "", tensors, hashlib.sha256(raw).hexdigest()
     except (

@@ -16,6 +16,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import conta
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import inputs, network, node, recipe, topology
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.errors import PlanError, raise_all
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import Instance, Plan, Service
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.option_files import check_option_files
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.options import (
     check_options,
     merge,
@@ -66,6 +67,7 @@ def _service(name, members, releases):
     inputs.check_same_settings(members)
     shared, warnings = _shared(members, releases)
     processes = _processes(shared, members)
+    check_option_files(processes, shared.weights_dir)
     service = Service(
         name=name,
         hardware=members[0].hardware,
