@@ -145,7 +145,7 @@ def test_a_service_that_cannot_start_fails_at_once_with_its_cause():
     )
     assert run.rc != 0
     assert "before the service answered" in run.words
-    assert "[bad-value] The log says: Value error, User-specified max_model_len (99999999)" in run.words
+    assert "[model-length] The log says: Value error, User-specified max_model_len (99999999)" in run.words
     assert "exit code 1" in run.words
     for node in ("a2-node1", "a2-node2"):
         assert lab("ssh", node, "docker ps --quiet").strip() == ""
