@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.secrets import ENV_NAME
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import network, topology
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.container import TLS_DIR, spec
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.errors import raise_all, shown
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.environment import computed_errors
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.errors import quoted, raise_all, shown
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import Process
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.options import (
     port,
@@ -31,7 +32,8 @@ ANY_ADDRESS = ("0.0.0.0", "::")
 class Shared:
     """What all processes of a replica have in common; ``env`` and ``args`` with their tokens not filled in yet.
 
-    ``weights_dir`` is a path on the nodes, ``primary`` the address of the node that serves the API, ``tls`` the setting.
+    ``weights_dir`` is a path on the nodes, ``primary`` the address of the node that serves the API, ``tls`` the setting;
+    ``computed`` says which environment variables the plan computes, as in environment.yml.
     """
 
     choice: Choice
@@ -42,6 +44,7 @@ class Shared:
     primary: str
     sizes: topology.Sizes
     tls: dict
+    computed: dict
 
     @property
     def model(self):
@@ -74,12 +77,15 @@ def process(shared, member, index):
     tls = shared.tls if serves else {}
     tokens = shared.tokens(member.address, devices)
     filled = fill(args, tokens)
+    env = environment(shared.env, tokens)
+    errors = computed_errors(env, {"address": member.address, "chips": tokens["Devices"]}, shared.computed)
+    raise_all(errors + _meeting_errors(filled, shared.primary))
     return Process(
         host=member.host,
         role=member.role,
         address=member.address,
         ports=ports_of(args, shared.env, len(devices), member.role),
-        env=environment(shared.env, tokens),
+        env=env,
         model=shared.model,
         args=filled,
         argv=["vllm", "serve", shared.model, *argv(filled)],
@@ -101,6 +107,17 @@ def endpoint(shared):
         "tool_calls": bool(value_of(shared.args, "enable-auto-tool-choice")),
         "ca_file": str(shared.tls.get("ca") or shared.tls.get("certificate") or ""),
     }
+
+
+def _meeting_errors(args, primary):
+    """What is wrong with the address at which the ranks of a recipe meet, in a list."""
+    address = value_of(args, "data-parallel-address")
+    if address in (None, primary):
+        return []
+    return [
+        f"--data-parallel-address is {quoted(address)}; the ranks of this replica meet at its primary, {primary}. Write "
+        "{PrimaryNodeIP} in the recipe."
+    ]
 
 
 # -- arguments ----------------------------------------------------------------------------------------------------

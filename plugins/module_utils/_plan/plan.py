@@ -4,8 +4,8 @@
 """The planner: (recipe, scenarios, nodes, overrides) -> services, instances, processes.
 
 Pure: no I/O, no clock, no host is asked. Runs on the controller. What only a node can know stays in the plan as a
-named placeholder: ``{NIC}`` (the interface that carries the node's address) and ``{JEMALLOC}`` (the library inside
-the image).
+named placeholder: ``{NIC}`` (the interface that carries the node's address), ``{IMAGE}`` (what image and CANN set a
+variable to) and ``{JEMALLOC}`` (the library inside the image).
 """
 
 from __future__ import annotations
@@ -13,14 +13,21 @@ from __future__ import annotations
 import copy
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import container as containers
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import inputs, network, node, recipe, topology
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import (
+    environment,
+    inputs,
+    network,
+    node,
+    recipe,
+    topology,
+)
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.errors import PlanError, raise_all
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import Instance, Plan, Service
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.options import (
     check_options,
     merge,
     move,
-    without_role_options,
+    without_computed,
 )
 
 # The one role of instances so far: each serves on its own.
@@ -37,7 +44,7 @@ def make(nodes, releases):
 
     :param nodes: a list of ``{"host": str, "groups": [str], "settings": {...}, "secrets": [str]}``; settings are the
         inputs of the role vllm_recipe without their prefix, plus ``recipe`` (the recipe's data); secrets are names.
-    :param releases: the content of ``files/releases.yml`` and ``files/vllm_options.yml``.
+    :param releases: the content of the files of releases, options, values and environment; see ``files.releases``.
     :return: a ``model.Plan``. It raises nothing: what is wrong is in ``errors``, and a replica with errors is left out.
     """
     errors = network.library_errors()
@@ -83,16 +90,18 @@ def _shared(members, releases):
     choice = recipe.choose(settings, first.hardware, releases)
     env, args, container = _merged(choice, settings)
     env, args, warnings = move(env, args, choice.recipe, choice.release, releases)
-    args = merge(args, without_role_options(settings.get("args") or {}), fold=True)
+    args = merge(args, without_computed(settings.get("args") or {}, releases["vllm_options_computed"]), fold=True)
     args = node.serve_at(args, settings)
     container = containers.override(container, settings.get("container") or {})
-    check_options(args, env, choice.release, releases)
+    warnings += _check_environment(env, members, choice, releases)
+    warnings += check_options(args, env, choice.release, releases)
     sizes, unused_chips = topology.sizes_of(args, members, choice.deployment)
     shared = node.Shared(
         choice=choice,
-        env=env,
+        env=environment.with_added(env, [choice.deployment, *choice.overlays, _added_by(settings)]),
         args=args,
         container=container,
+        computed=releases["vllm_environment_computed"],
         weights_dir=inputs.weights_dir_of(settings, choice.deployment),
         primary=first.address,
         sizes=sizes,
@@ -114,6 +123,23 @@ def _merged(choice, settings):
         container["mounts"] = (container.get("mounts") or []) + (extra.pop("mounts", None) or [])
         container = merge(container, extra)
     return merge(env, settings.get("env") or {}), args, container
+
+
+def _added_by(settings):
+    """What an operator adds to variables that image and recipe set, under the keys that a recipe has for it."""
+    return {key: settings.get(key) or {} for key in environment.ADDED}
+
+
+def _check_environment(env, members, choice, releases):
+    """Warnings about the environment of a replica; raise with all that is wrong with it."""
+    settings = members[0].settings
+    own = [str(name) for name in settings.get("env_known") or []]
+    errors, warnings = environment.judge(env, own, choice.release, releases)
+    errors += environment.below_recipe(env, _merged(choice, {})[0], releases)
+    names = dict.fromkeys(name for member in members for name in member.secrets)
+    wrong, notes = environment.judge_secrets(names, own, choice.release, releases)
+    raise_all(errors + wrong)
+    return warnings + notes
 
 
 def _processes(shared, members):

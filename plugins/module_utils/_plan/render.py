@@ -115,10 +115,24 @@ def environment_file(process, nic):
             )
         )
     return "".join(
-        "{0}={1}\n".format(name, shlex.quote(value.replace("{NIC}", nic or "")))
+        "{0}={1}\n".format(name, _assigned(name, value.replace("{NIC}", nic or "")))
         for name, value in process["env"].items()
         if "{JEMALLOC}" not in value  # the launch script sets it, from the image
     )
+
+
+def _assigned(name, value):
+    """A value as a shell reads it, with ``{IMAGE}`` as what the variable holds before; nothing else in it is replaced."""
+    before, image, after = value.partition("{IMAGE}")
+    if not image or before[-1:] not in ("", ":") or after[:1] not in ("", ":"):
+        return shlex.quote(value)
+    # No ':' at an end of the value, and none beside a variable that is empty or not set.
+    if before:
+        middle = f'"${{{name}:+:${name}}}"'
+    else:
+        middle = f'"${{{name}:+${name}:}}"' if after else f'"${{{name}:-}}"'
+    parts = [before[:-1], after if before else after[1:]]
+    return middle.join(shlex.quote(part) if part else "" for part in parts)
 
 
 def node_files(process, nic):
