@@ -48,6 +48,7 @@ HEADER = """\
 #   int, float    numbers, with bounds          size     a number of tokens or bytes: 8192, 8k (8000), 8K (8192)
 #   bool          true or false                 flag     true or false, and no text (a text counts as true)
 #                 and %n, a multiple of n
+#   likely a|b    one of these, or a name that is none of them misspelt
 #   0|1, a|b|c    one of these                  anycase  before the values: upper and lower case are the same
 #   mapping       a mapping, or JSON of one     json     JSON in one text           list, text, port, any
 #   x or y        either form
@@ -132,7 +133,8 @@ class Vllm(Source):
         if "bool" in names:
             return None
         if "Literal" in names:
-            return "text" if "str" in names else "|".join(map(str, self.literals(members[names.index("Literal")])))
+            choices = "|".join(map(str, dict.fromkeys(self.literals(members[names.index("Literal")]))))
+            return "likely " + choices if "str" in names else choices
         for kind in LISTS:
             if kind in names:
                 return self.element_form(members[names.index(kind)])
@@ -168,7 +170,7 @@ class Vllm(Source):
         for member in self.members(annotation):
             name = outer(member)
             if name == "Literal":
-                forms.append("|".join(map(str, self.literals(member))))
+                forms.append("|".join(map(str, dict.fromkeys(self.literals(member)))))
             elif name in ("int", "float"):
                 forms.append(name + bounds(annotation, value))
             elif name == "bool":
@@ -193,13 +195,23 @@ class Vllm(Source):
                     form = form or self.option_form(origin[1], annotation, value)
                     found.update(self.keys(name, annotation))
                 if form:
-                    found[name] = form
+                    found[name] = self.of_field(name, form) if form in ("text", "int") and not origin else form
         found.update(self.frontend())
         for name, (file, registry) in REGISTRIES.items():
             if file in self.files:
                 found[name] = "|".join(sorted(dict_keys(self.files[file], registry)))
         found["additional-config"] = "mapping"  # any object that can be hashed, by its type; a mapping for vllm-ascend
         return {name: "port" if re.search(r"(^|-)port$", name) else form for name, form in found.items()}
+
+    def of_field(self, option, form):
+        """The form of an option whose call names a type alone, by the field of a config class that has its name."""
+        field = option.replace("-", "_")
+        for class_name, node in self.classes.items():
+            if is_dataclass(node) and field in self.declared(class_name):
+                found = self.option_form(field, *self.declared(class_name)[field])
+                if found and (form == "text" or found.startswith("int")):
+                    return found
+        return form
 
     def keys(self, option, annotation):
         """The keys of a JSON option, as option.key, with their forms."""

@@ -28,6 +28,7 @@ def known_forms(release, releases):
     result.update(forms_of(releases["vllm_environment_values"], version, releases["vllm_values_read"]))
     for group in releases["vllm_environment_known"]:
         result.update({name: [str(text)] for name, text in group["names"].items()})
+    result.update({name: [str(text)] for name, text in releases["vllm_environment_bounds"].items() if name in result})
     return result
 
 
@@ -77,7 +78,7 @@ def _unknown(name, known, release, releases):
         spans = list(others[0].values())
         where = f"; it belongs to {spans[0][0]} to {spans[-1][1]}"
     return (
-        f"{name} is no environment variable that release {release} knows{where}.{nearest(name, known)} If the name is meant, "
+        f"{name} is no environment variable that release {release} knows{where}.{nearest(name, known, 0.75)} If the name is meant, "
         "add it to vllm_recipe_env_known.",
         False,
     )
@@ -129,7 +130,7 @@ def judge_secrets(names, own, release, releases):
         likely = None if name in own or name in known else typo_of(name, known)
         if computed:
             errors.append(
-                f"vllm_service_secrets contains {name}, which the plan decides. Remove it; {computed['meant']}."
+                f"vllm_service_secrets contains {name}, which the plan decides. Remove it: {computed['meant']}."
             )
         elif likely:
             errors.append(
@@ -138,7 +139,7 @@ def judge_secrets(names, own, release, releases):
             )
         elif name not in own and name not in known and name.startswith(tuple(releases["vllm_environment_families"])):
             warnings.append(
-                f"vllm_service_secrets contains {name}, which release {release} does not know.{nearest(name, known)} If the "
+                f"vllm_service_secrets contains {name}, which release {release} does not know.{nearest(name, known, 0.75)} If the "
                 "name is meant, add it to vllm_recipe_env_known."
             )
     return errors, warnings
@@ -169,28 +170,31 @@ def with_added(env, parts):
     return result
 
 
-def computed_errors(filled, values, computed):
+def computed_errors(env, tokens, computed):
     """Variables of a process that differ from what the plan computes for it, as a list of sentences.
 
-    :param filled: the environment with its tokens filled in; ``{NIC}`` is left for the node.
-    :param values: what the plan computes: ``address`` and ``chips`` as texts.
-    :param computed: the rules, as in environment.yml.
+    :param env: name to value, tokens not filled in yet; ``{NIC}`` is left for the node.
+    :param tokens: what ``NodeIP``, ``PrimaryNodeIP`` and ``Devices`` mean for the process.
+    :param computed: the rules, as in values.yml.
     """
+    wanted_of = {"address": tokens["NodeIP"], "chips": tokens["Devices"], "interface": "{NIC}", "nothing": None}
     errors = []
     for name, rule in computed.items():
-        value = filled.get(name)
-        if value is None:
+        if env.get(name) is None:
             continue
-        wanted = {"interface": "{NIC}", "nothing": None}.get(rule["is"], values.get(rule["is"]))
+        value = str(env[name])
+        for token, text in tokens.items():
+            value = value.replace("{" + token + "}", text)
+        wanted = wanted_of[rule["is"]]
         if value == wanted or (rule["is"] == "chips" and _same_chips(value, wanted)):
             continue
         what = {
             "address": f"the plan sets it to the node's address, {wanted}",
             "interface": "the interface that carries the node's address is found on the node",
             "chips": f"the plan gives the process its chips, {wanted} as the container numbers them",
-            "nothing": "the plan decides that",
+            "nothing": "it is not set by hand",
         }[rule["is"]]
-        errors.append(f"{name} is {quoted(value)}; {what}. Remove it from vllm_recipe_env; {rule['meant']}.")
+        errors.append(f"{name} is {quoted(value)}; {what}. Remove it from vllm_recipe_env: {rule['meant']}.")
     return errors
 
 

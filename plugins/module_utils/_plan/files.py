@@ -32,9 +32,9 @@ def _read(path):
 def releases():
     """What is known of the vllm-ascend releases: their options, the values of these, and environment variables.
 
-    The content of releases.yml, vllm_options.yml, vllm_values.yml and environment.yml, as one mapping.
+    The content of releases.yml, vllm_options.yml, vllm_values.yml and values.yml, as one mapping.
     """
-    names = ("releases.yml", "vllm_options.yml", "vllm_values.yml", "environment.yml")
+    names = ("releases.yml", "vllm_options.yml", "vllm_values.yml", "values.yml")
     return {key: value for name in names for key, value in _read(DATA / name).items()}
 
 

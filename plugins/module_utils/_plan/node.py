@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.secrets import ENV_NAME
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import network, topology
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.container import TLS_DIR, spec
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.environment import computed_errors
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.errors import quoted, raise_all, shown
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import Process
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.options import (
@@ -32,8 +31,7 @@ ANY_ADDRESS = ("0.0.0.0", "::")
 class Shared:
     """What all processes of a replica have in common; ``env`` and ``args`` with their tokens not filled in yet.
 
-    ``weights_dir`` is a path on the nodes, ``primary`` the address of the node that serves the API, ``tls`` the setting;
-    ``computed`` says which environment variables the plan computes, as in environment.yml.
+    ``weights_dir`` is a path on the nodes, ``primary`` the address of the node that serves the API, ``tls`` the setting.
     """
 
     choice: Choice
@@ -44,7 +42,6 @@ class Shared:
     primary: str
     sizes: topology.Sizes
     tls: dict
-    computed: dict
 
     @property
     def model(self):
@@ -57,8 +54,7 @@ class Shared:
             "WeightsDir": self.weights_dir,
             "PrimaryNodeIP": self.primary,
             "NodeIP": address,
-            # The container numbers its chips from 0.
-            "Devices": ",".join(map(str, range(len(devices)))),
+            "Devices": numbered(devices),
         }
 
 
@@ -77,15 +73,13 @@ def process(shared, member, index):
     tls = shared.tls if serves else {}
     tokens = shared.tokens(member.address, devices)
     filled = fill(args, tokens)
-    env = environment(shared.env, tokens)
-    errors = computed_errors(env, {"address": member.address, "chips": tokens["Devices"]}, shared.computed)
-    raise_all(errors + _meeting_errors(filled, shared.primary))
+    raise_all(_meeting_errors(filled, shared.primary))
     return Process(
         host=member.host,
         role=member.role,
         address=member.address,
         ports=ports_of(args, shared.env, len(devices), member.role),
-        env=env,
+        env=environment(shared.env, tokens),
         model=shared.model,
         args=filled,
         argv=["vllm", "serve", shared.model, *argv(filled)],
@@ -96,6 +90,11 @@ def process(shared, member, index):
         listen=listen_of(filled) if serves else "",
         tls=tls,
     )
+
+
+def numbered(devices):
+    """The chips as the container numbers them, from 0: ``0,1,2``."""
+    return ",".join(map(str, range(len(devices))))
 
 
 def endpoint(shared):

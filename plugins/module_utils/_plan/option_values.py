@@ -53,6 +53,7 @@ def option_forms(release, releases):
     for name, texts in ascend.items():
         # Parsers of vllm-ascend come to those of vLLM; all else of vllm-ascend takes their place.
         result[name] = result.get(name, []) + texts if name in _PLUGINS else texts
+    result.update({name: [text] for name, text in releases["vllm_options_bounds"].items() if name in result})
     return result
 
 

@@ -105,11 +105,10 @@ def port(args, name):
     return int(value)
 
 
-def without_computed(args, computed):
-    """The options of an operator as they are.
+def computed_errors(args, computed):
+    """Options of an operator that the plan decides, as a list of sentences.
 
     :param computed: options that the plan decides: name to the input that is meant instead.
-    :raises PlanError: one of them is set by the plan.
     """
     errors = []
     for name in args:
@@ -119,9 +118,8 @@ def without_computed(args, computed):
                 f"vllm_recipe_args contains '{name}', which the plan sets on the nodes that need it. Remove it."
             )
         elif option in computed:
-            errors.append(f"vllm_recipe_args contains '{name}', which the plan decides. Remove it; {computed[option]}.")
-    raise_all(errors)
-    return args
+            errors.append(f"vllm_recipe_args contains '{name}', which the plan decides. Remove it: {computed[option]}.")
+    return errors
 
 
 # -- releases -----------------------------------------------------------------------------------------------------

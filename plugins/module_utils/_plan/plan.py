@@ -21,13 +21,13 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import (
     recipe,
     topology,
 )
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.errors import PlanError, raise_all
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.errors import PlanError, collected, raise_all
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import Instance, Plan, Service
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.options import (
     check_options,
+    computed_errors,
     merge,
     move,
-    without_computed,
 )
 
 # The one role of instances so far: each serves on its own.
@@ -89,19 +89,21 @@ def _shared(members, releases):
     settings = first.settings
     choice = recipe.choose(settings, first.hardware, releases)
     env, args, container = _merged(choice, settings)
-    env, args, warnings = move(env, args, choice.recipe, choice.release, releases)
-    args = merge(args, without_computed(settings.get("args") or {}, releases["vllm_options_computed"]), fold=True)
-    args = node.serve_at(args, settings)
+    own = settings.get("args") or {}
+    errors = computed_errors(own, releases["vllm_options_computed"])
+    with collected(errors):
+        env, args, warnings = move(env, args, choice.recipe, choice.release, releases)
+        warnings += _check_environment(env, members, choice, releases, errors)
+        args = node.serve_at(merge(args, own, fold=True), settings)
+        warnings += check_options(args, env, choice.release, releases)
+    raise_all(errors)
     container = containers.override(container, settings.get("container") or {})
-    warnings += _check_environment(env, members, choice, releases)
-    warnings += check_options(args, env, choice.release, releases)
     sizes, unused_chips = topology.sizes_of(args, members, choice.deployment)
     shared = node.Shared(
         choice=choice,
         env=environment.with_added(env, [choice.deployment, *choice.overlays, _added_by(settings)]),
         args=args,
         container=container,
-        computed=releases["vllm_environment_computed"],
         weights_dir=inputs.weights_dir_of(settings, choice.deployment),
         primary=first.address,
         sizes=sizes,
@@ -130,15 +132,21 @@ def _added_by(settings):
     return {key: settings.get(key) or {} for key in environment.ADDED}
 
 
-def _check_environment(env, members, choice, releases):
-    """Warnings about the environment of a replica; raise with all that is wrong with it."""
+def _check_environment(env, members, choice, releases, errors):
+    """Warnings about the environment of a replica; what is wrong with it is added to *errors*."""
     settings = members[0].settings
     own = [str(name) for name in settings.get("env_known") or []]
-    errors, warnings = environment.judge(env, own, choice.release, releases)
-    errors += environment.below_recipe(env, _merged(choice, {})[0], releases)
+    wrong, warnings = environment.judge(env, own, choice.release, releases)
+    errors += wrong + environment.below_recipe(env, _merged(choice, {})[0], releases)
     names = dict.fromkeys(name for member in members for name in member.secrets)
     wrong, notes = environment.judge_secrets(names, own, choice.release, releases)
-    raise_all(errors + wrong)
+    errors += wrong
+    added = environment.with_added(env, [_added_by(settings)])
+    for member in members:
+        devices = node.numbered(member.devices(choice.deployment))
+        tokens = {"NodeIP": member.address, "PrimaryNodeIP": members[0].address, "Devices": devices}
+        wrong = environment.computed_errors(added, tokens, releases["vllm_environment_computed"])
+        errors += [f"node {member.host}: {text}" for text in wrong]
     return warnings + notes
 
 

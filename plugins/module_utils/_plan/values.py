@@ -14,6 +14,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.errors import typo_of
+
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT])\Z")
 _UNITS = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _INTEGER = re.compile(r"[+-]?\d{1,18}\Z", re.ASCII)
@@ -62,6 +64,8 @@ def _one(text):
     if word == "pairs":
         keys = "".join(rest).split("|")
         return Form(f"key:value pairs with commas between them; keys are {', '.join(keys)}", _pairs(keys))
+    if word == "likely":
+        return _likely("".join(rest).split("|"))
     if word == "anycase":
         return _choices(" ".join(rest).split("|"), str.lower)
     if text in _WORDS:
@@ -72,9 +76,19 @@ def _one(text):
 
 
 def _choices(choices, fold):
+    choices = list(dict.fromkeys(choices))
     known = [fold(choice) for choice in choices]
     wanted = choices[0] if len(choices) == 1 else "one of " + ", ".join(choices)
     return Form(wanted, lambda value: _is_scalar(value) and fold(_text(value)) in known, tuple(choices))
+
+
+def _likely(choices):
+    """Any text, since others can be added to these choices, but none that is a misspelling of one."""
+    return Form(
+        "one of " + ", ".join(choices) + ", or a name of your own that is none of them misspelt",
+        lambda value: _is_text(value) and (value in choices or typo_of(value, choices) is None),
+        tuple(choices),
+    )
 
 
 def _number(word, bounds):
@@ -174,8 +188,8 @@ def _is_text(value):
 
 
 def _is_mapping_or_text(value):
-    """vLLM reads a text in braces as JSON, and takes any other as it is."""
-    return _is_mapping(value) or (_is_text(value) and not re.match(r"\s*\{.*\}\s*\Z", str(value), re.DOTALL))
+    """A text in braces is meant as JSON; any other is taken as it is."""
+    return _is_mapping(value) or (_is_text(value) and not str(value).lstrip().startswith("{"))
 
 
 _WORDS = {
