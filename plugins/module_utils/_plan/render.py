@@ -42,7 +42,7 @@ set +a
 _JEMALLOC = """\
 for library in "/usr/lib/$(uname -m)-linux-gnu/libjemalloc.so.2" /usr/lib64/libjemalloc.so.2; do
     if [ -e "$library" ]; then
-        export LD_PRELOAD="PRELOAD"
+        export LD_PRELOAD=PRELOAD
         break
     fi
 done
@@ -88,18 +88,27 @@ def command_lines(argv):
 
 def launch_script(process):
     """The script that the container of a process runs, as text."""
-    preload = process["env"].get("LD_PRELOAD", "")
-    jemalloc = ""
-    if "{JEMALLOC}" in preload:
-        jemalloc = _JEMALLOC.replace('PRELOAD"', preload.replace("{JEMALLOC}", "$library") + '"', 1)
     return _LAUNCH.format(
         host=process["host"],
         role=process["role"],
         replica=process["replica"],
         directory=process["container"]["command"][-1].rpartition("/")[0],
-        jemalloc=jemalloc,
+        jemalloc=_preload(process["env"].get("LD_PRELOAD", "")),
         command=" \\\n    ".join(command_lines(process["argv"])),
     )
+
+
+def _preload(value):
+    """The lines that preload the image's jemalloc, with what else the variable holds; an empty string without jemalloc."""
+    before, jemalloc, after = value.partition("{JEMALLOC}")
+    if not jemalloc:
+        return ""
+    sides = [shlex.quote(side) if side else "" for side in (before, after)]
+    lines = _JEMALLOC.replace("PRELOAD\n", '"$library"'.join(sides) + "\n", 1)
+    others = ":".join(part for part in (before.rstrip(":"), after.lstrip(":")) if part)
+    if others:
+        lines += '[ -n "${{LD_PRELOAD:-}}" ] || export LD_PRELOAD={0}\n'.format(shlex.quote(others))
+    return lines
 
 
 def environment_file(process, nic):
