@@ -38,11 +38,10 @@ class ActionModule(ActionBase):
         values, unresolved = self._resolved(task_vars)
         errors += unresolved
         options = {**role_options(), **PLAYBOOKS}
+        secrets = secrets_given(values.pop(SECRETS, {}))
         for name, value in values.items():
             errors += input_errors(name, value, options[name])
-        secrets = secrets_given(values.get(SECRETS, {}))
-        if isinstance(values.get(SECRETS, {}), dict):
-            errors += secrets["errors"]
+        errors += secrets["errors"]
         if errors:
             raise AnsibleActionFail("\n".join(f"node {host}: {text}" for text in errors))
         return dict(

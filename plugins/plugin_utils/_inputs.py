@@ -131,25 +131,29 @@ def input_errors(name, value, option):
             if option["type"] in ("str", "path") or name.startswith("vllm_recipe_")
             else [_misfit(name, value, option)]
         )
-    if not _has_type(name, value, option):
-        return [_misfit(name, value, option)]
+    seen = value
+    fits, value = _typed(name, seen, option)
+    if not fits:
+        return [_misfit(name, seen, option)]
     if value in ("", [], {}):
         return []
     known = FORMS.get(name)
     if known and not known.fits(value):
-        return [_sentence(name, value, known.wanted)]
+        return [_sentence(name, seen, known.wanted)]
     if name in QUERIES:
         text = query_error(str(value))
         return [f"{name}: {text}"] if text else []
     return _content_errors(name, value)
 
 
-def _has_type(name, value, option):
+def _typed(name, value, option):
+    """``(whether a value has the type of its spec, the value as Ansible makes it of this type)``."""
     if option["type"] in ("str", "path") and (isinstance(value, bool) or not isinstance(value, (str, int, float))):
-        return False
+        return False, value
     if option["type"] in ("int", "float") and isinstance(value, bool):
-        return False
-    return not ArgumentSpecValidator({name: _bare(option)}).validate({name: value}).error_messages
+        return False, value
+    checked = ArgumentSpecValidator({name: _bare(option)}).validate({name: value})
+    return (False, value) if checked.error_messages else (True, checked.validated_parameters[name])
 
 
 def _bare(option):

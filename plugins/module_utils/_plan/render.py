@@ -107,7 +107,7 @@ def _preload(value):
     lines = _JEMALLOC.replace("PRELOAD\n", '"$library"'.join(sides) + "\n", 1)
     others = ":".join(part for part in (before.rstrip(":"), after.lstrip(":")) if part)
     if others:
-        lines += '[ -n "${{LD_PRELOAD:-}}" ] || export LD_PRELOAD={0}\n'.format(shlex.quote(others))
+        lines += f'[ -n "${{LD_PRELOAD:-}}" ] || export LD_PRELOAD={shlex.quote(others)}\n'
     return lines
 
 
