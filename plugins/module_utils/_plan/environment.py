@@ -42,8 +42,8 @@ def judge(env, own, release, releases):
     known = known_forms(release, releases)
     errors = []
     warnings = []
-    for name, value in env.items():
-        if str(name) in own or not ENV_NAME.match(str(name)) or isinstance(value, (dict, list)):
+    for name, value in ((str(name), value) for name, value in env.items()):
+        if name in own or not ENV_NAME.match(name) or isinstance(value, (dict, list)):
             continue  # judged by node.environment
         if name not in known:
             text, wrong = _unknown(name, known, release, releases)
