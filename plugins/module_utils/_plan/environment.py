@@ -9,7 +9,7 @@ import re
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.secrets import ENV_NAME
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.errors import nearest, quoted, shown, typo_of
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.option_values import forms_of
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.option_values import forms_of, once
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.values import form
 
 _TOKEN = re.compile(r"\{[A-Za-z]+\}")
@@ -20,6 +20,7 @@ PATH_WAY_OUT = "vllm_recipe_env_prepend or vllm_recipe_env_append, which add to 
 ADDED = ("env_prepend", "env_append")
 
 
+@once
 def known_forms(release, releases):
     """The environment variables that a vllm-ascend release knows: name to a list of forms."""
     version = next(item["vllm"] for item in releases["vllm_releases"] if item["name"] == release)

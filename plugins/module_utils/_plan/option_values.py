@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.errors import (
     listed,
     nearest,
@@ -45,6 +47,23 @@ def forms_of(table, version, order):
     return result
 
 
+def once(function):
+    """Let a function of ``(release, releases)`` compute its result once per release, as long as the data are the same."""
+    of, known = [None], {}
+
+    @functools.wraps(function)
+    def remembered(release, releases):
+        if of[0] is not releases:
+            known.clear()
+            of[0] = releases
+        if release not in known:
+            known[release] = function(release, releases)
+        return known[release]
+
+    return remembered
+
+
+@once
 def option_forms(release, releases):
     """The forms of options, and of keys of JSON options as ``option.key``, of a vllm-ascend release."""
     version = next(item["vllm"] for item in releases["vllm_releases"] if item["name"] == release)
