@@ -31,14 +31,6 @@ def _pattern(pattern, wanted):
     return Form(wanted, lambda value: bool(re.match(f"({pattern})\\Z", str(value))))
 
 
-def _is_since(value):
-    try:
-        seconds_of(str(value))
-    except ValueError:
-        return False
-    return True
-
-
 def _are_sysctls(value):
     return all(
         isinstance(name, str)
@@ -58,7 +50,6 @@ FROM_0 = form("int >=0")
 PATH = _pattern(r"/[^\x00-\x1f]*", "an absolute path on the nodes")
 COMMAND = _pattern(r"[A-Za-z0-9_./+-]+", "the name or the path of a command")
 FILE = _pattern(r"[^\x00-\x1f]+", "a path on this machine, in one line")
-SINCE = Form("a length of time such as 10m, 2h or 1d", _is_since)
 # What an input must have besides its type; an empty text and an empty list or mapping always do.
 FORMS = {
     "npu_container_engine": COMMAND,
@@ -82,12 +73,10 @@ FORMS = {
     "vllm_benchmark_dir": FILE,
     "vllm_diagnostics_dir": FILE,
     "vllm_diagnostics_log_lines": COUNT,
-    "vllm_diagnostics_since": SINCE,
     "vllm_diagnostics_max_mb": COUNT,
     "vllm_diagnostics_timeout": COUNT,
     "vllm_logs_dir": FILE,
     "vllm_logs_lines": COUNT,
-    "vllm_logs_since": SINCE,
     "vllm_plan_file": FILE,
     "vllm_recipe_chips": FROM_0,
     "vllm_recipe_image": _pattern(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*", "the name of an image"),
@@ -114,9 +103,9 @@ PLAYBOOKS = {
     "vllm_logs_since": {"type": "str"},
     "vllm_plan_file": {"type": "str"},
     "vllm_plan_query": {"type": "str"},
-    "vllm_teardown_confirm": {"type": "str"},
 }
 QUERIES = ("npu_preflight_query", "vllm_plan_query", "vllm_status_query")
+LENGTHS_OF_TIME = ("vllm_diagnostics_since", "vllm_logs_since")
 
 
 def input_errors(name, value, option):
@@ -143,6 +132,11 @@ def input_errors(name, value, option):
     if name in QUERIES:
         text = query_error(str(value))
         return [f"{name}: {text}"] if text else []
+    if name in LENGTHS_OF_TIME:
+        try:
+            seconds_of(str(value))
+        except ValueError as error:
+            return [f"{name}: {error}."]
     return _content_errors(name, value)
 
 

@@ -123,7 +123,7 @@ MISTAKES = [
     ("npu_preflight_query", "a[", ": the query is wrong at position 3"),
     ("vllm_plan_query", "nowhere(", ": the query "),
     ("vllm_plan_file", {"a": 1}, 'is {"a": 1}; wanted a text.'),
-    ("vllm_diagnostics_since", "yesterday", 'is "yesterday"; wanted a length of time such as 10m, 2h or 1d.'),
+    ("vllm_diagnostics_since", "yesterday", ": 'yesterday' is not a length of time: wanted a number and s, m, h or d"),
     ("vllm_logs_lines", "all", 'is "all"; wanted a whole number from 1.'),
     ("vllm_teardown_keep", ["images"], 'is ["images"]; wanted a list with tuning, files, image. Did you mean \'image\'?'),
     ("vllm_benchmark_gate", "-1", 'is "-1"; wanted a number from 0.'),
@@ -153,7 +153,7 @@ def test_the_defaults_of_every_role_are_taken():
 
 
 def test_every_form_is_of_an_input():
-    assert set(_inputs.FORMS) | set(_inputs.QUERIES) <= set(OPTIONS)
+    assert set(_inputs.FORMS) | set(_inputs.QUERIES) | set(_inputs.LENGTHS_OF_TIME) <= set(OPTIONS)
     assert set(_inputs.PLAYBOOKS) <= set(PLAYBOOK_INPUTS)
 
 
