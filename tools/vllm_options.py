@@ -44,8 +44,10 @@ HEADER = """\
 class Source:
     """The files of one vLLM release that say what its command line has."""
 
+    READ = READ  # which of its files are read
+
     def __init__(self, path):
-        self.files = self._read(Path(path))
+        self.files = read(Path(path), self.READ)
         self.version = self._version()
         self.classes = {}
         for name, text in self.files.items():
@@ -53,18 +55,6 @@ class Source:
                 for node in ast.parse(text).body:
                     if isinstance(node, ast.ClassDef):
                         self.classes.setdefault(node.name, node)
-
-    @staticmethod
-    def _read(path):
-        if path.is_dir():
-            found = list(path.glob("*.dist-info/METADATA")) + list(path.glob("vllm/**/*.py"))
-            names = {p.relative_to(path).as_posix(): p for p in found}
-            return {
-                n: p.read_text(encoding="utf-8") for n, p in names.items() if READ.match(n) or n.endswith("METADATA")
-            }
-        with zipfile.ZipFile(path) as wheel:
-            names = [n for n in wheel.namelist() if READ.match(n) or n.endswith(".dist-info/METADATA")]
-            return {n: wheel.read(n).decode("utf-8") for n in names}
 
     def _version(self):
         metadata = [text for name, text in self.files.items() if name.endswith("METADATA")]
@@ -97,6 +87,19 @@ class Source:
         if "Literal" not in members and {"list", "tuple", "set", "List", "Sequence"} & set(members):
             return "values"
         return "value"
+
+
+def read(path, pattern):
+    """name -> text of the files of a wheel, or of the folder of an unpacked one, that match, and of its METADATA."""
+    if path.is_dir():
+        readers = {p.relative_to(path).as_posix(): p.read_bytes for p in path.rglob("*") if p.is_file()}
+        return {name: get().decode("utf-8") for name, get in readers.items() if _wanted(name, pattern)}
+    with zipfile.ZipFile(path) as wheel:
+        return {name: wheel.read(name).decode("utf-8") for name in wheel.namelist() if _wanted(name, pattern)}
+
+
+def _wanted(name, pattern):
+    return pattern.match(name) or name.endswith(".dist-info/METADATA")
 
 
 def union_members(node):

@@ -5,11 +5,16 @@
 
 from __future__ import annotations
 
-from ansible.errors import AnsibleActionFail, AnsibleError
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from collections.abc import Mapping
+
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.secrets import secrets_given
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import inventory
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import known_inputs, role_options
+from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._inputs import PLAYBOOKS, input_errors
+
+SECRETS = "vllm_service_secrets"
 
 
 class ActionModule(ActionBase):
@@ -23,15 +28,20 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         unused, given = self.validate_argument_spec(
             argument_spec={
-                "settings": {"type": "dict", "required": True},
-                "secrets": {"type": "dict", "default": {}},
+                "settings": {"type": "list", "elements": "str", "required": True},
+                "role": {"type": "str", "required": True},
             }
         )
         host = task_vars["inventory_hostname"]
         names = [name for name in task_vars if isinstance(name, str)]
         errors = inventory.unknown_inputs(names, known_inputs())
-        errors += given["secrets"].get("errors", [])
-        errors += self._misfits(task_vars)
+        values, unresolved = self._resolved(task_vars)
+        errors += unresolved
+        options = {**role_options(), **PLAYBOOKS}
+        secrets = secrets_given(values.pop(SECRETS, {}))
+        for name, value in values.items():
+            errors += input_errors(name, value, options[name])
+        errors += secrets["errors"]
         if errors:
             raise AnsibleActionFail("\n".join(f"node {host}: {text}" for text in errors))
         return dict(
@@ -39,26 +49,29 @@ class ActionModule(ActionBase):
             changed=False,
             host=host,
             groups=task_vars["group_names"],
-            settings=given["settings"],
-            secrets=given["secrets"].get("names", []),
+            settings={name[len(given["role"]) + 1 :]: values.get(name) for name in given["settings"]},
+            secrets=secrets["names"],
         )
 
-    def _misfits(self, task_vars):
-        """What of the inputs does not fit its spec; the values of secrets are not shown."""
+    def _resolved(self, task_vars):
+        """``({input: value}, [error])``: the inputs that are set, with their templates resolved."""
+        values = {}
         errors = []
-        for name, option in role_options().items():
+        for name in (*role_options(), *PLAYBOOKS):
             if name not in task_vars:
                 continue
             try:
-                value = self._templar.template(task_vars[name])
-            except AnsibleError as error:
-                errors.append(f"{name} cannot be resolved: {error}")
-                continue
-            if value is None:
-                continue
-            checked = ArgumentSpecValidator({name: option}).validate({name: value})
-            if checked.error_messages and name in inventory.SECRET_INPUTS:
-                errors.append(f"{name} does not fit; wanted a {option['type']}.")
-            else:
-                errors += [f"{name}: {text}" for text in checked.error_messages]
-        return errors
+                values[name] = plain(self._templar.template(task_vars[name]))
+            except Exception as error:  # whatever a filter in a template can raise
+                why = " ".join(str(error).split()) if name not in inventory.SECRET_INPUTS else type(error).__name__
+                errors.append(f"{name} cannot be resolved: {why.rstrip('.')}. Correct what it refers to.")
+        return values, errors
+
+
+def plain(value):
+    """A value as data alone: with the containers and texts of Ansible's own classes as those of Python."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return str(value) if "Encrypted" in type(value).__name__ else value

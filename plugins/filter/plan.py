@@ -5,22 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import secrets as common_secrets
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import peers
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import inventory, model, text
-
-
-def secrets_given(secrets):
-    """What a plan may know of vllm_service_secrets: ``{"names": [str], "errors": [str]}``, without a value."""
-    if isinstance(secrets, Mapping):
-        # A value from a vault is a text of a class of its own in some versions of ansible-core.
-        secrets = {
-            name: str(value) if "Encrypted" in type(value).__name__ else value for name, value in secrets.items()
-        }
-    errors = common_secrets.secrets_errors(secrets)
-    return {"names": [] if errors else sorted(secrets), "errors": errors}
 
 
 class FilterModule:
@@ -35,6 +21,5 @@ class FilterModule:
             "plan_members": model.member_hosts,
             "plan_processes": model.processes,
             "peers": peers.peers_for,
-            "secrets_given": secrets_given,
             "target_groups": inventory.target_groups,
         }

@@ -16,13 +16,14 @@ description:
 extends_documentation_fragment: ascend_ops.vllm.read_only
 options:
   settings:
-    description: The inputs of the role C(vllm_recipe), without their prefix.
-    type: dict
+    description: The names of the inputs to return.
+    type: list
+    elements: str
     required: true
-  secrets:
-    description: The names of the secrets, and what is wrong with them.
-    type: dict
-    default: {}
+  role:
+    description: The role whose inputs these are; its name is left out of theirs in the result.
+    type: str
+    required: true
 author:
   - ascend_ops.vllm contributors (@ascend-ops)
 """
@@ -30,12 +31,13 @@ author:
 EXAMPLES = r"""
 - name: Validate the inputs
   ascend_ops.vllm.vllm_inputs:
-    settings: {name: minimax_m2_5}
+    role: vllm_recipe
+    settings: [vllm_recipe_name]
 """
 
 RETURN = r"""
 settings:
-  description: The inputs of the role C(vllm_recipe).
+  description: The inputs that were asked for, by name without that of the role.
   returned: success
   type: dict
 secrets:

@@ -5,7 +5,6 @@ from ansible.errors import AnsibleActionFail
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible_collections.ascend_ops.vllm.plugins.action import vllm_inputs
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import secrets_given
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import inventory
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import known_inputs
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inventory import (
@@ -131,9 +130,10 @@ def collect(monkeypatch):
     def run(variables, secrets=None):
         action = object.__new__(vllm_inputs.ActionModule)
         action._templar = Templar(DataLoader())
-        given = {"settings": {"name": "x"}, "secrets": secrets_given(secrets or {})}
+        given = {"settings": ["vllm_recipe_name"], "role": "vllm_recipe"}
         action.validate_argument_spec = lambda argument_spec: (None, given)
-        return action.run(None, {"inventory_hostname": "n1", "group_names": ["a3"], **variables})
+        known = {"vllm_recipe_name": "x", "vllm_service_secrets": secrets or {}}
+        return action.run(None, {"inventory_hostname": "n1", "group_names": ["a3"], **known, **variables})
 
     return run
 

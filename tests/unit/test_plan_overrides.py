@@ -4,7 +4,7 @@ import copy
 import json
 
 import pytest
-from ansible_collections.ascend_ops.vllm.plugins.filter.plan import secrets_given
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.secrets import secrets_given
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import text as shown
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import recipe_of, releases
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes

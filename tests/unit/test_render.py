@@ -29,7 +29,8 @@ ODD = {
 ARGS = {
     "additional-config": {"text": "it's a $HOME `x`", "nested": {"list": [1, None, True]}},
     "chat-template": 'a "b" {{ messages }}\nline two',
-    "allowed-origins": ["*", "http://a b"],
+    "served-model-name": ["*", "http://a b"],
+    "allowed-origins": '["*", "http://a b"]',
 }
 FAKE_VLLM = """#!{python}
 import json, os, sys
@@ -99,18 +100,21 @@ def test_the_command_that_runs_is_the_plans(case, tmp_path):
 
 
 def test_odd_arguments_and_values_arrive_unharmed(tmp_path):
-    (node,) = processes(plan(a3(args=ARGS, env=ODD)))
+    (node,) = processes(plan(a3(args=ARGS)))
+    node["env"].update(ODD)  # a plan refuses some of them
     seen, _said = launch(node, tmp_path)
     assert seen["argv"] == node["argv"][1:]
     position = seen["argv"].index("--additional-config")
     assert json.loads(seen["argv"][position + 1]) == dict(ARGS["additional-config"], enable_cpu_binding=True)
-    position = seen["argv"].index("--allowed-origins")
-    assert seen["argv"][position + 1 : position + 3] == ARGS["allowed-origins"]
+    position = seen["argv"].index("--served-model-name")
+    assert seen["argv"][position + 1 : position + 3] == ARGS["served-model-name"]
+    assert seen["argv"][seen["argv"].index("--allowed-origins") + 1] == ARGS["allowed-origins"]
     assert {name: seen["env"][name] for name in ODD} == ODD
 
 
 def test_the_environment_file_is_for_a_shell_and_nobody_else(tmp_path):
-    (node,) = processes(plan(a3(env=ODD)))
+    (node,) = processes(plan(a3()))
+    node["env"].update(ODD)
     lay(node, tmp_path)
     assert (tmp_path / "service.env").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "launch.sh").stat().st_mode & 0o777 == 0o755

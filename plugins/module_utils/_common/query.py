@@ -38,6 +38,17 @@ def query(data, expression):
         raise QueryError(_explain(expression, error)) from error
 
 
+def query_error(expression):
+    """What is wrong with a JMESPath expression, before there is anything to ask; an empty string where it can be read."""
+    if jmespath is None or not expression.strip():
+        return ""  # query() says what is missing
+    try:
+        jmespath.compile(expression)
+    except JMESPathError as error:
+        return _explain(expression, error)
+    return ""
+
+
 def _explain(expression, error):
     """What is wrong with an expression, and where."""
     position = getattr(error, "lex_position", None)

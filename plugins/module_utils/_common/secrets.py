@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.redact import secret_name
 
@@ -45,6 +46,17 @@ def secrets_errors(secrets):
                 "one: use printf %s."
             )
     return errors
+
+
+def secrets_given(secrets):
+    """What a plan may know of vllm_service_secrets: ``{"names": [str], "errors": [str]}``, without a value."""
+    if isinstance(secrets, Mapping):
+        # A value from a vault is a text of a class of its own in some versions of ansible-core.
+        secrets = {
+            name: str(value) if "Encrypted" in type(value).__name__ else value for name, value in secrets.items()
+        }
+    errors = secrets_errors(secrets)
+    return {"names": [] if errors else sorted(secrets), "errors": errors}
 
 
 def secrets_file(secrets):

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
+import re
 
 
 class PlanError(Exception):
@@ -26,10 +28,47 @@ def raise_all(errors):
         raise PlanError(errors)
 
 
-def nearest(word, known):
-    """Return `` Did you mean 'x'?`` for the known name nearest to *word*, or an empty string."""
-    match = difflib.get_close_matches(str(word), [str(item) for item in known], n=1, cutoff=0.6)
+@contextlib.contextmanager
+def collected(errors):
+    """Add the sentences of a PlanError that ends the block to *errors*, and go on after it."""
+    try:
+        yield
+    except PlanError as error:
+        errors += error.errors
+
+
+def nearest(word, known, cutoff=0.6):
+    """Return `` Did you mean 'x'?`` for the known name nearest to *word*, or an empty string where none is near enough."""
+    match = difflib.get_close_matches(str(word), [str(item) for item in known], n=1, cutoff=cutoff)
     return f" Did you mean '{match[0]}'?" if match else ""
+
+
+def typo_of(word, known):
+    """The known name that *word* is most likely a misspelling of; None where none is that near.
+
+    The same letters in other case or with other separators, or one or two letters more, fewer, changed or exchanged in a
+    name of four or more. A digit alone makes another name: FLASHCOMM1 and FLASHCOMM2.
+    """
+    word = str(word)
+    plain = _plain(word)
+    for name in known:
+        if _plain(str(name)) == plain and str(name) != word:
+            return str(name)
+    if len(plain) < 4:
+        return None
+    match = difflib.get_close_matches(word, [str(item) for item in known], n=1, cutoff=0.9 if len(word) > 10 else 0.85)
+    if not match or _plain(re.sub(r"\d", "", word)) == _plain(re.sub(r"\d", "", match[0])):
+        return None
+    changed = sum(
+        max(right - left, end - start)
+        for kind, left, right, start, end in difflib.SequenceMatcher(None, word, match[0]).get_opcodes()
+        if kind != "equal"
+    )
+    return match[0] if changed <= 2 else None
+
+
+def _plain(name):
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def listed(items):

@@ -30,8 +30,12 @@ def _read(path):
 
 @functools.lru_cache(maxsize=None)
 def releases():
-    """The content of releases.yml and vllm_options.yml: the vllm-ascend releases, and the options of vLLM in each."""
-    return {**_read(DATA / "releases.yml"), **_read(DATA / "vllm_options.yml")}
+    """What is known of the vllm-ascend releases: their options, the values of these, and environment variables.
+
+    The content of releases.yml, vllm_options.yml, vllm_values.yml and values.yml, as one mapping.
+    """
+    names = ("releases.yml", "vllm_options.yml", "vllm_values.yml", "values.yml")
+    return {key: value for name in names for key, value in _read(DATA / name).items()}
 
 
 @functools.lru_cache(maxsize=None)

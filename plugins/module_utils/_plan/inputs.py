@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.secrets import is_secret
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.errors import PlanError, raise_all, shown
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.environment import ADDED, added_errors
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.errors import PlanError, raise_all, shown, typo_of
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.forms import (
     COUNT,
     COUNTS,
@@ -31,6 +32,9 @@ SETTINGS = {
     "image_os": TEXT,
     "args": MAPPING,
     "env": ENVIRONMENT,
+    "env_prepend": ENVIRONMENT,
+    "env_append": ENVIRONMENT,
+    "env_known": TEXTS,
     "container": MAPPING,
     "replica": TEXT,
     "address": TEXT,
@@ -56,23 +60,29 @@ def settings_errors(settings):
         for name, form in SETTINGS.items()
         if settings.get(name) not in (None, "") and not form.fits(settings[name])
     ]
-    return errors or [f"vllm_recipe_{part} {text}" for part, text in secrets_in_plain(settings)]
+    return errors or [
+        *(f"vllm_recipe_{part} {text}" for part, text in secrets_in_plain(settings)),
+        *added_errors(settings),
+    ]
 
 
 def secrets_in_plain(part):
     """Secrets in environment and arguments, where every user of a node can read them.
 
     :param part: a mapping with ``env`` and ``args``, such as settings or a scenario of a recipe.
-    :return: ``[("env" or "args", the rest of a sentence)]``, without any value.
+    :return: ``[(key of the part, the rest of a sentence)]``, without any value.
     """
     found = []
-    for name, value in (part.get("env") or {}).items():
-        if value not in (None, "") and is_secret(str(name)):
+    for key in ("env", *ADDED):
+        for name, value in (part.get(key) or {}).items():
+            if value in (None, "") or not is_secret(str(name)):
+                continue
+            likely = typo_of(name, SECRET_OPTIONS.values())
             text = (
                 f"contains {name}, which is the name of a secret; wanted it in vllm_service_secrets, whose values appear in "
                 "no plan, diff or output."
             )
-            found.append(("env", text))
+            found.append((key, text + (f" Did you mean '{likely}'?" if likely else "")))
     for name, value in (part.get("args") or {}).items():
         if is_secret_option(name, value):
             text = (

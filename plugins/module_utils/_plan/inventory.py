@@ -142,6 +142,9 @@ def layout_errors(groups, hardware=None):
     :param groups: the inventory's groups, name to hosts.
     :param hardware: ``a2`` or ``a3``: the kind that is asked for; None for any.
     """
+    kinds = sorted(set(HARDWARE_OF_GROUP.values()))
+    if hardware not in (None, *kinds):
+        return [f"vllm_hardware is '{hardware}'; wanted one of {listed(kinds)}.{nearest(hardware, kinds)}"]
     wanted = [group for group, kind in HARDWARE_OF_GROUP.items() if hardware in (None, kind)]
     if hardware is None:
         missing = [] if any(groups.get(group) for group in wanted) else [wanted]

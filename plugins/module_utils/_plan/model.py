@@ -30,7 +30,7 @@ class Process:
     host          the node's name in the inventory
     role          the node's part in its instance: ``single``, ``primary`` or ``secondary``
     address       the IP address at which the other nodes of the instance reach this one
-    env           name to value, both strings; ``{NIC}`` and ``{JEMALLOC}`` are left for the node to resolve
+    env           name to value, both strings; ``{NIC}``, ``{IMAGE}`` and ``{JEMALLOC}`` are left for the node
     model         path of the checkpoint on the node and in the container
     args          options of ``vllm serve`` in the order of the command line: name without dashes to a value of JSON;
                   true and false are flags, mappings become JSON, lists several values

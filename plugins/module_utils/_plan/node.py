@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.secrets import ENV_NAME
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import network, topology
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.container import TLS_DIR, spec
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.errors import raise_all, shown
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.errors import quoted, raise_all, shown
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import Process
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.options import (
     port,
@@ -54,8 +54,7 @@ class Shared:
             "WeightsDir": self.weights_dir,
             "PrimaryNodeIP": self.primary,
             "NodeIP": address,
-            # The container numbers its chips from 0.
-            "Devices": ",".join(map(str, range(len(devices)))),
+            "Devices": numbered(devices),
         }
 
 
@@ -74,6 +73,7 @@ def process(shared, member, index):
     tls = shared.tls if serves else {}
     tokens = shared.tokens(member.address, devices)
     filled = fill(args, tokens)
+    raise_all(_meeting_errors(filled, shared.primary))
     return Process(
         host=member.host,
         role=member.role,
@@ -92,6 +92,11 @@ def process(shared, member, index):
     )
 
 
+def numbered(devices):
+    """The chips as the container numbers them, from 0: ``0,1,2``."""
+    return ",".join(map(str, range(len(devices))))
+
+
 def endpoint(shared):
     """What a client of the replica needs to know: ``{"url", "model", "tool_calls", "ca_file"}``."""
     args = fill(shared.args, shared.tokens(shared.primary, []))
@@ -101,6 +106,17 @@ def endpoint(shared):
         "tool_calls": bool(value_of(shared.args, "enable-auto-tool-choice")),
         "ca_file": str(shared.tls.get("ca") or shared.tls.get("certificate") or ""),
     }
+
+
+def _meeting_errors(args, primary):
+    """What is wrong with the address at which the ranks of a recipe meet, in a list."""
+    address = value_of(args, "data-parallel-address")
+    if address in (None, primary):
+        return []
+    return [
+        f"--data-parallel-address is {quoted(address)}; the ranks of this replica meet at its primary, {primary}. Write "
+        "{PrimaryNodeIP} in the recipe."
+    ]
 
 
 # -- arguments ----------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.errors impor
     raise_all,
     shown,
 )
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.option_values import judge
 
 # Options that follow from the part of a node in its replica.
 ROLE_OPTIONS = ("headless", "data-parallel-start-rank")
@@ -104,19 +105,21 @@ def port(args, name):
     return int(value)
 
 
-def without_role_options(args):
-    """The options of an operator as they are.
+def computed_errors(args, computed):
+    """Options of an operator that the plan decides, as a list of sentences.
 
-    :raises PlanError: one of them is set by the plan.
+    :param computed: options that the plan decides: name to the input that is meant instead.
     """
-    raise_all(
-        [
-            f"vllm_recipe_args contains '{name}', which the plan sets on the nodes that need it. Remove it."
-            for name in args
-            if name.lstrip("-").replace("_", "-") in ROLE_OPTIONS
-        ]
-    )
-    return args
+    errors = []
+    for name in args:
+        option = name.lstrip("-").replace("_", "-")
+        if option in ROLE_OPTIONS:
+            errors.append(
+                f"vllm_recipe_args contains '{name}', which the plan sets on the nodes that need it. Remove it."
+            )
+        elif option in computed:
+            errors.append(f"vllm_recipe_args contains '{name}', which the plan decides. Remove it: {computed[option]}.")
+    return errors
 
 
 # -- releases -----------------------------------------------------------------------------------------------------
@@ -201,13 +204,17 @@ def _version_in(version, span):
 def check_options(args, env, release, releases):
     """Check that a release knows the options and takes their values, alone and together.
 
+    :return: a list of warnings.
     :raises PlanError: with each option that it refuses.
     """
     kinds = option_kinds(releases, release)
     errors = [_kind_error(name, value, kinds, release) for name, value in args.items()]
+    wrong, warnings = judge(args, kinds, release, releases)
+    errors += wrong
     errors += [_limit_error(limit, args, env, release, releases) for limit in releases["vllm_option_limits"]]
     errors += [_conflict_error(conflict, args, release, releases) for conflict in releases["vllm_option_conflicts"]]
     raise_all([error for error in errors if error])
+    return warnings
 
 
 def _kind_error(name, value, kinds, release):

@@ -4,8 +4,8 @@
 """The planner: (recipe, scenarios, nodes, overrides) -> services, instances, processes.
 
 Pure: no I/O, no clock, no host is asked. Runs on the controller. What only a node can know stays in the plan as a
-named placeholder: ``{NIC}`` (the interface that carries the node's address) and ``{JEMALLOC}`` (the library inside
-the image).
+named placeholder: ``{NIC}`` (the interface that carries the node's address), ``{IMAGE}`` (what image and CANN set a
+variable to) and ``{JEMALLOC}`` (the library inside the image).
 """
 
 from __future__ import annotations
@@ -13,15 +13,22 @@ from __future__ import annotations
 import copy
 
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import container as containers
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import inputs, network, node, recipe, topology
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.errors import PlanError, raise_all
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import (
+    environment,
+    inputs,
+    network,
+    node,
+    recipe,
+    topology,
+)
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.errors import PlanError, collected, raise_all
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import Instance, Plan, Service
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.option_files import check_option_files
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.options import (
     check_options,
+    computed_errors,
     merge,
     move,
-    without_role_options,
 )
 
 # The one role of instances so far: each serves on its own.
@@ -38,7 +45,7 @@ def make(nodes, releases):
 
     :param nodes: a list of ``{"host": str, "groups": [str], "settings": {...}, "secrets": [str]}``; settings are the
         inputs of the role vllm_recipe without their prefix, plus ``recipe`` (the recipe's data); secrets are names.
-    :param releases: the content of ``files/releases.yml`` and ``files/vllm_options.yml``.
+    :param releases: the content of the files of releases, options, values and environment; see ``files.releases``.
     :return: a ``model.Plan``. It raises nothing: what is wrong is in ``errors``, and a replica with errors is left out.
     """
     errors = network.library_errors()
@@ -84,15 +91,19 @@ def _shared(members, releases):
     settings = first.settings
     choice = recipe.choose(settings, first.hardware, releases)
     env, args, container = _merged(choice, settings)
-    env, args, warnings = move(env, args, choice.recipe, choice.release, releases)
-    args = merge(args, without_role_options(settings.get("args") or {}), fold=True)
-    args = node.serve_at(args, settings)
+    own = settings.get("args") or {}
+    errors = computed_errors(own, releases["vllm_options_computed"])
+    with collected(errors):
+        env, args, warnings = move(env, args, choice.recipe, choice.release, releases)
+        warnings += _check_environment(env, members, choice, releases, errors)
+        args = node.serve_at(merge(args, own, fold=True), settings)
+        warnings += check_options(args, env, choice.release, releases)
+    raise_all(errors)
     container = containers.override(container, settings.get("container") or {})
-    check_options(args, env, choice.release, releases)
     sizes, unused_chips = topology.sizes_of(args, members, choice.deployment)
     shared = node.Shared(
         choice=choice,
-        env=env,
+        env=environment.with_added(env, [choice.deployment, *choice.overlays, _added_by(settings)]),
         args=args,
         container=container,
         weights_dir=inputs.weights_dir_of(settings, choice.deployment),
@@ -116,6 +127,29 @@ def _merged(choice, settings):
         container["mounts"] = (container.get("mounts") or []) + (extra.pop("mounts", None) or [])
         container = merge(container, extra)
     return merge(env, settings.get("env") or {}), args, container
+
+
+def _added_by(settings):
+    """What an operator adds to variables that image and recipe set, under the keys that a recipe has for it."""
+    return {key: settings.get(key) or {} for key in environment.ADDED}
+
+
+def _check_environment(env, members, choice, releases, errors):
+    """Warnings about the environment of a replica; what is wrong with it is added to *errors*."""
+    settings = members[0].settings
+    own = [str(name) for name in settings.get("env_known") or []]
+    wrong, warnings = environment.judge(env, own, choice.release, releases)
+    errors += wrong + environment.below_recipe(env, _merged(choice, {})[0], releases)
+    names = dict.fromkeys(name for member in members for name in member.secrets)
+    wrong, notes = environment.judge_secrets(names, own, choice.release, releases)
+    errors += wrong
+    added = environment.with_added(env, [_added_by(settings)])
+    for member in members:
+        devices = node.numbered(member.devices(choice.deployment))
+        tokens = {"NodeIP": member.address, "PrimaryNodeIP": members[0].address, "Devices": devices}
+        wrong = environment.computed_errors(added, tokens, releases["vllm_environment_computed"])
+        errors += [f"node {member.host}: {text}" for text in wrong]
+    return warnings + notes
 
 
 def _processes(shared, members):

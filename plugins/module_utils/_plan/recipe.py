@@ -9,6 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.environment import added_errors
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.errors import (
     PlanError,
     listed,
@@ -43,6 +44,8 @@ RECIPE = (
     ("deployments.*.checkpoint", True, TEXT),
     ("deployments.*.weights_dir", True, TEXT),
     ("deployments.*.env", True, ENVIRONMENT),
+    ("deployments.*.env_prepend", False, ENVIRONMENT),
+    ("deployments.*.env_append", False, ENVIRONMENT),
     ("deployments.*.args", True, MAPPING),
     ("deployments.*.container", True, MAPPING),
     ("deployments.*.container.name", True, TEXT),
@@ -51,6 +54,8 @@ RECIPE = (
     ("scenarios", True, ENVIRONMENT),
     ("scenarios.*.hardware", True, TEXTS),
     ("scenarios.*.env", False, ENVIRONMENT),
+    ("scenarios.*.env_prepend", False, ENVIRONMENT),
+    ("scenarios.*.env_append", False, ENVIRONMENT),
     ("scenarios.*.args", False, MAPPING),
     ("scenarios.*.container", False, MAPPING),
     ("scenarios.*.container.mounts", False, MOUNTS),
@@ -69,7 +74,7 @@ def recipe_errors(recipe, releases):
     """
     if not isinstance(recipe, dict):
         return [f"it is {'empty' if recipe is None else 'a ' + type(recipe).__name__}; wanted a mapping."]
-    return _form_errors(recipe) or _secret_errors(recipe) or _release_errors(recipe, releases)
+    return _form_errors(recipe) or _part_errors(recipe) or _release_errors(recipe, releases)
 
 
 def _form_errors(recipe):
@@ -84,13 +89,13 @@ def _form_errors(recipe):
     return list(errors)
 
 
-def _secret_errors(recipe):
-    return [
-        f"{kind}.{name}.{key} {text}"
-        for kind in ("deployments", "scenarios")
-        for name, part in recipe[kind].items()
-        for key, text in secrets_in_plain(part)
-    ]
+def _part_errors(recipe):
+    errors = []
+    for kind in ("deployments", "scenarios"):
+        for name, part in recipe[kind].items():
+            errors += [f"{kind}.{name}.{key} {text}" for key, text in secrets_in_plain(part)]
+            errors += added_errors(part, f"{kind}.{name}.")
+    return errors
 
 
 def _release_errors(recipe, releases):

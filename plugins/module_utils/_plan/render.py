@@ -42,7 +42,7 @@ set +a
 _JEMALLOC = """\
 for library in "/usr/lib/$(uname -m)-linux-gnu/libjemalloc.so.2" /usr/lib64/libjemalloc.so.2; do
     if [ -e "$library" ]; then
-        export LD_PRELOAD="PRELOAD"
+        export LD_PRELOAD=PRELOAD
         break
     fi
 done
@@ -88,18 +88,27 @@ def command_lines(argv):
 
 def launch_script(process):
     """The script that the container of a process runs, as text."""
-    preload = process["env"].get("LD_PRELOAD", "")
-    jemalloc = ""
-    if "{JEMALLOC}" in preload:
-        jemalloc = _JEMALLOC.replace('PRELOAD"', preload.replace("{JEMALLOC}", "$library") + '"', 1)
     return _LAUNCH.format(
         host=process["host"],
         role=process["role"],
         replica=process["replica"],
         directory=process["container"]["command"][-1].rpartition("/")[0],
-        jemalloc=jemalloc,
+        jemalloc=_preload(process["env"].get("LD_PRELOAD", "")),
         command=" \\\n    ".join(command_lines(process["argv"])),
     )
+
+
+def _preload(value):
+    """The lines that preload the image's jemalloc, with what else the variable holds; an empty string without jemalloc."""
+    before, jemalloc, after = value.partition("{JEMALLOC}")
+    if not jemalloc:
+        return ""
+    sides = [shlex.quote(side) if side else "" for side in (before, after)]
+    lines = _JEMALLOC.replace("PRELOAD\n", '"$library"'.join(sides) + "\n", 1)
+    others = ":".join(part for part in (before.rstrip(":"), after.lstrip(":")) if part)
+    if others:
+        lines += f'[ -n "${{LD_PRELOAD:-}}" ] || export LD_PRELOAD={shlex.quote(others)}\n'
+    return lines
 
 
 def environment_file(process, nic):
@@ -115,10 +124,24 @@ def environment_file(process, nic):
             )
         )
     return "".join(
-        "{0}={1}\n".format(name, shlex.quote(value.replace("{NIC}", nic or "")))
+        "{0}={1}\n".format(name, _assigned(name, value.replace("{NIC}", nic or "")))
         for name, value in process["env"].items()
         if "{JEMALLOC}" not in value  # the launch script sets it, from the image
     )
+
+
+def _assigned(name, value):
+    """A value as a shell reads it, with ``{IMAGE}`` as what the variable holds before; nothing else in it is replaced."""
+    before, image, after = value.partition("{IMAGE}")
+    if not image or before[-1:] not in ("", ":") or after[:1] not in ("", ":"):
+        return shlex.quote(value)
+    # No ':' at an end of the value, and none beside a variable that is empty or not set.
+    if before:
+        middle = f'"${{{name}:+:${name}}}"'
+    else:
+        middle = f'"${{{name}:+${name}:}}"' if after else f'"${{{name}:-}}"'
+    parts = [before[:-1], after if before else after[1:]]
+    return middle.join(shlex.quote(part) if part else "" for part in parts)
 
 
 def node_files(process, nic):

@@ -18,6 +18,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.render impor
 _PLACEHOLDER = re.compile(r"\{[A-Za-z]+\}")
 _PLACEHOLDERS = {
     "{NIC}": "the interface that carries the node's address; the node reports it at deploy",
+    "{IMAGE}": "what image and CANN set; the launch script adds to it",
     "{JEMALLOC}": "libjemalloc.so.2 inside the image; the launch script finds it",
 }
 _MASK = "********"
