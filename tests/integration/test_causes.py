@@ -42,7 +42,7 @@ FILES = {
     "weights-missing": 'mv "$1" "$1.away"',
     "checkpoint-damaged": 'for f in "$1"/*.safetensors; do head -c 4 "$f.good" > "$f"; done',
     "tokenizer-missing": 'rm -f "$1"/tokenizer*',
-    "model-unknown": "sed -i 's/\"MiniMaxM2ForCausalLM\"/\"NoSuchForCausalLM\"/' \"$1/config.json\"",
+    "model-unknown": 'sed -i \'s/"MiniMaxM2ForCausalLM"/"NoSuchForCausalLM"/\' "$1/config.json"',
 }
 WAYS = [*WRAPPERS, *FILES]
 
