@@ -17,7 +17,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.engine impo
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from healthy import EMPTY, GB, catalogue, evaluated, own_facts, put, whole
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_plan import a2, a3
 
@@ -336,12 +336,14 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.text(), st.text())
 def test_json_is_found_in_any_text(before, after):
     assert first_json(before.replace("{", "") + '{"a": 1}' + after, "{") == {"a": 1}
     first_json(before, "[")
 
 
+@settings(deadline=None)
 @given(JSON.map(json.dumps) | st.text())
 def test_info_is_read_or_left(output):
     try:

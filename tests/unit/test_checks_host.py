@@ -22,7 +22,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.host import
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from healthy import EMPTY, catalogue, evaluated, put, whole
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_plan import a2, a3
 
@@ -380,6 +380,7 @@ def test_counts():
     assert count("") is count(None) is count("a-b") is count("0-") is None
 
 
+@settings(deadline=None)
 @given(st.text() | st.text(alphabet="MemTotalSwpFHugPgs_: 0123456789kB\n=[],.\"'"))
 def test_any_text_is_read_or_left(text):
     for function in (memory, os_release, parse_limits, count):

@@ -12,7 +12,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.files import
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from healthy import EMPTY, catalogue, evaluated, own_facts, put, whole
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_plan import a2, a3
 
@@ -129,6 +129,7 @@ def test_ranges():
     assert not within("7", [["?", "?"]]) and numbers("23.0.rc3") < numbers("23.0.0")
 
 
+@settings(deadline=None)
 @given(st.text() | st.none(), st.lists(st.tuples(st.text(), st.text())))
 def test_any_version_is_within_or_not(version, ranges):
     assert within(version, ranges) in (True, False)

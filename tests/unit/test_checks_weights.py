@@ -23,7 +23,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.weights imp
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from healthy import EMPTY, GB, catalogue, evaluated, own_facts, put, whole
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_plan import a2, a3
 
@@ -366,6 +366,7 @@ def test_shard_reads_the_header_alone(tmp_path):
     assert shard(str(tmp_path))[:3] == (0, None, "Is a directory")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.booleans())
 def test_any_bytes_are_a_shard_with_a_problem_or_none(tmp_path_factory, content, framed):
     path = tmp_path_factory.getbasetemp() / "any.safetensors"

@@ -11,7 +11,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.files impor
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from healthy import catalogue, own_facts, whole
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_plan import a2, a3
 
@@ -54,6 +54,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["lora-modules", "chat-template", "speculative_config", "additional-config"]), VALUES

@@ -200,8 +200,14 @@ TAKEN = [
     dict(args={"max-model-len": "8k"}),
     dict(args={"max-model-len": "auto", "max-num-batched-tokens": "16K", "max-num-seqs": "64"}),
     dict(args={"gpu-memory-utilization": "0.9", "block-size": 128, "kv-cache-dtype": "fp8"}),
-    dict(args={"tool-call-parser": "own", "tool-parser-plugin": "/weights/own.py", "enable-auto-tool-choice": True}),
-    dict(args={"reasoning-parser": "own", "reasoning_parser_plugin": "/weights/own.py"}),
+    dict(
+        args={
+            "tool-call-parser": "own",
+            "tool-parser-plugin": "/mnt/sfs_turbo/.cache/own.py",
+            "enable-auto-tool-choice": True,
+        }
+    ),
+    dict(args={"reasoning-parser": "own", "reasoning_parser_plugin": "/mnt/sfs_turbo/.cache/own.py"}),
     dict(args={"compilation-config": '{"cudagraph_mode": "full_decode_only"}'}),
     dict(args={"kv-transfer-config": '{"kv_connector": "X", "kv_buffer_size": 80m}'}),
     dict(args={"chat-template": "{{ messages }}", "hf-overrides": {"a": 1}, "load-format": "own_loader"}),

@@ -72,6 +72,10 @@ COUNTS = Form(
 )
 MAPPING = Form("a mapping of names to values", _is_mapping)
 ENVIRONMENT = Form("a mapping of names to values", lambda value: isinstance(value, dict))
+NAMED = Form(
+    "a mapping of names, which are text, to values",
+    lambda value: isinstance(value, dict) and all(isinstance(name, str) for name in value),
+)
 FILLED = Form("a mapping with at least one entry", lambda value: isinstance(value, dict) and bool(value))
 MOUNTS = Form("a list of mounts", lambda value: isinstance(value, list))
 LISTEN = Form(
