@@ -14,7 +14,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine imp
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import drift, records, status
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import drift, memory, records, schema, status
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.report import report
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.text import duration, text
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
@@ -447,7 +447,8 @@ def node(tmp_path, monkeypatch):
     ]
     made["service"]["url"] = "http://127.0.0.1:1"
     record = {"id": "g1", "group": "r", "proven_at": NOW, "recipe": made["recipe"]}
-    state = {"state": "serving", "checked_at": NOW, "last_restart": None}
+    clock = memory.clock()
+    state = dict(memory.fresh(clock["wall"]), state="serving", schema=schema.VERSION, clock=clock)
     revision = tmp_path / "var" / "vllm-ascend" / "revisions" / "g1"
     for place in (folder, revision, tmp_path / "run" / "vllm-ascend", tmp_path / "bin"):
         place.mkdir(parents=True)
@@ -471,6 +472,7 @@ def node(tmp_path, monkeypatch):
     (folder / "process.json").write_text(records.process_text(made, "eth7"))
     monkeypatch.setattr(layout, "RECORDS_DIR", str(tmp_path / "var"))
     monkeypatch.setattr(layout, "STATE_DIR", str(tmp_path / "run"))
+    monkeypatch.setattr(layout, "SERVICE_DIR", str(tmp_path / "services"))
     monkeypatch.setattr(status, "network", lambda address: {"interface": "eth7"})
     return made
 
