@@ -347,9 +347,7 @@ def test_a_busy_service_is_not_asked_and_an_idle_one_is(monkeypatch):
         server.shutdown()
     # Its socket still takes connections, and nobody answers.
     settings["probe_timeout"] = 0.5
-    monkeypatch.setattr(
-        look.Client, "text", lambda self, path, _timeout, text=look.Client.text: text(self, path, 0.5)
-    )
+    monkeypatch.setattr(look.Client, "text", lambda self, path, _timeout, text=look.Client.text: text(self, path, 0.5))
     assert look.look_primary(settings, state)["answer"]["kind"] == "none"
 
 

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import math
-
 # Of the state; a file with another number was written by another version of this collection.
 VERSION = 2
 HISTORY = 20
@@ -27,8 +25,8 @@ def _wanted(value, text):
 
 
 def number(value):
-    """A finite number from 0 on."""
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(min(value, MOST))
+    """A number from 0 on; not infinite, nor what is no number."""
+    good = isinstance(value, (int, float)) and not isinstance(value, bool)
     return "" if good and 0 <= value <= MOST else _wanted(value, "a number from 0 on")
 
 
