@@ -87,13 +87,14 @@ def test_a_state_is_valid_as_a_whole_or_not_at_all(changes, why, places):
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"state": "serving"', "\0\0\0", "[" * 100000, "null", '"x"', "9" * 5000])
-def test_a_file_that_is_no_state_is_no_end(text, places):
+def test_a_file_that_is_no_state_is_no_end(text, places, capsys):
     os.makedirs(os.path.dirname(places[0]))
     with open(places[0], "w", encoding="utf-8") as handle:
         handle.write(text)
     state = supervise.load("c", dict(CLOCK, wall=5))
     assert (state["state"], state["since"]) == ("starting", 5)
     assert places[0] in state["history"][0]["event"] and "it begins anew" in state["history"][0]["event"]
+    assert capsys.readouterr().out == "<4>c: {0}\n".format(state["history"][0]["event"])
 
 
 def test_where_there_is_no_state_it_begins_without_a_word(places):
@@ -458,6 +459,14 @@ def test_a_clock_that_is_set_does_not_forget_or_keep_restarts(step, places):
     assert life.state["restarts"] == 1
     life.look(primary(TOKENS, box(1001, restart_count=1)), after=200)
     assert life.state["restarts"] == 0
+
+
+def test_a_clock_that_is_set_is_told_once(places, capsys):
+    written(places[0])
+    state = supervise.load("c", later(10, -DAY))
+    assert capsys.readouterr().out == "<4>c: the clock was set back by 86400 s\n"
+    memory.save("c", state, later(10, -DAY), {})
+    assert supervise.load("c", later(25, -DAY))["history"] == state["history"] and capsys.readouterr().out == ""
 
 
 def test_no_time_lies_in_the_future_and_a_slewed_clock_moves_nothing(places):

@@ -109,7 +109,9 @@ def load(name, clock):
         state = memory.fresh(clock["wall"])
         for text in why:
             memory.note(state, f"{text}; it begins anew", clock["wall"])
-            print(f"<4>{name}: {text}; it begins anew")
+    for entry in state["history"]:
+        if entry["at"] == clock["wall"]:  # of now, and not of a check before
+            print("<4>{0}: {1}".format(name, entry["event"]))
     return state
 
 
