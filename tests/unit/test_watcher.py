@@ -337,6 +337,15 @@ def test_a_service_that_hangs_is_restarted_though_nothing_takes_the_state(progra
     assert program.node.calls == ["restart"]  # it starts: it has its time
 
 
+def test_an_old_state_that_cannot_be_replaced_does_not_make_it_wait_for_ever(program, monkeypatch):
+    """The last state that was written stays, with another start of the container and some restarts in it."""
+    state = dict(memory.fresh(0), started_at=500, began_at=0, restarts=1, last_restart={"at": 0, "reason": "x"})
+    assert memory.save("c", state, memory.clock(), {})
+    refuse(monkeypatch, *program.places)
+    supervise.main("c")
+    assert program.node.calls == ["restart"]
+
+
 def test_a_service_that_hangs_is_restarted_whatever_the_state_holds(program):
     os.makedirs(os.path.dirname(program.places[0]))
     for number in range(3):
@@ -390,17 +399,13 @@ class Clocked:
 def test_a_clock_that_is_set_does_not_move_a_restart(step, places):
     life = Clocked(SETTINGS)
     started = CLOCK["wall"] - 50
+    again = box(started + 75, restart_count=1)
     life.look(primary(TOKENS, box(started)))
-    life.look(
-        primary(TOKENS, box(started + 55, restart_count=1))
-    )  # it ended: a restart has to wait for 30 s from here on
+    life.look(primary(TOKENS, again))  # it ended, and was started 5 s ago: a restart has to wait for 25 s from here on
     life.set_by = step
-    due = [life.look(primary(NONE, box(started + 55, restart_count=1)), after=4) for _ in range(3)]
-    assert due == [None] * 3 and "due in 18 s" in life.state["reason"], life.state["reason"]
-    assert [life.look(primary(NONE, box(started + 55, restart_count=1)), after=10) for _ in range(2)] == [
-        None,
-        "restart",
-    ]
+    due = [life.look(primary(NONE, again), after=4) for _ in range(3)]
+    assert due == [None] * 3 and "due in 13 s" in life.state["reason"], life.state["reason"]
+    assert [life.look(primary(NONE, again), after=10) for _ in range(2)] == [None, "restart"]
     assert any("the clock was set" in entry["event"] for entry in life.state["history"])
 
 
@@ -484,7 +489,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("at", ["before", "stopped", "done"])
-def test_a_check_that_is_killed_in_mid_action_is_completed_and_counted_once(at, program, monkeypatch):
+def test_a_check_that_is_killed_in_mid_action_is_completed_and_counted_once(at, program, monkeypatch, capsys):
     node = program.node
 
     def die(words, *_):
@@ -500,6 +505,7 @@ def test_a_check_that_is_killed_in_mid_action_is_completed_and_counted_once(at, 
         patch.setattr(node, "call", die)
         with pytest.raises(Killed):
             supervise.main("c")
+    assert capsys.readouterr().out.count("<5>c: restart: no token within") == 1
     node.calls.clear()
     saved = json.loads(open(program.places[0]).read())
     assert saved["acting"]["action"] == "restart" and saved["restarts"] == 1

@@ -172,7 +172,8 @@ def _count_restarts(settings, state, seen, now):
         seen.get("exit_code") if seen.get("exit_code") is not None else "unknown"
     )
     state["restarts"] += max(1, ended)
-    state["last_restart"] = {"at": now, "reason": reason}
+    # Not when it was noticed: where nothing is remembered, each check notices it anew, and would wait anew.
+    state["last_restart"] = {"at": state["began_at"], "reason": reason}
     note(state, f"{reason} and was started again", now)
     return ended > 0
 

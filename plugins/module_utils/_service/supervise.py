@@ -83,6 +83,14 @@ def check(settings, engine, before, clock):
         passed = time.monotonic() - clock["monotonic"]
         return dict(clock, wall=clock["wall"] + passed, monotonic=clock["monotonic"] + passed)
 
+    def tell():
+        """Print the events that were not printed yet."""
+        for entry in state["history"]:
+            if entry not in told:
+                told.append(entry)
+                print("<5>{0}: {1}".format(settings["name"], entry["event"]), flush=True)
+
+    told = list(before["history"])
     more = {"name": settings["name"], "role": settings["role"]}
     seen = look(settings, engine, before)
     state, action = step(settings, before, seen, time_is()["wall"])
@@ -90,12 +98,11 @@ def check(settings, engine, before, clock):
         # First, so that the next check knows of it where this one is cut short.
         state["acting"] = {"action": action, "at": time_is()["wall"]}
         memory.save(settings["name"], state, time_is(), more)
+        tell()
         act(settings, engine, state, action, time_is()["wall"])
         state["acting"] = None
     state["drift"] = None if seen["error"] else look_drift(settings, engine)  # last, so that nothing waits for it
-    for entry in state["history"]:
-        if entry not in before["history"]:
-            print("<5>{0}: {1}".format(settings["name"], entry["event"]))
+    tell()
     remembered = memory.save(settings["name"], state, time_is(), more)
     if state["memory"] != before["memory"]:
         print("<4>{0}: {1}".format(settings["name"], state["memory"] or "its state is where it belongs again"))
