@@ -137,7 +137,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine imp
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.openai import Client
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.read import driver_package_version, read_npus
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._service.supervise import api_key
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service.look import api_key
 
 
 def about(engine, name, client):

@@ -143,7 +143,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.openai imp
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts import node
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure import evidence
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import progress
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._service.supervise import api_key
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service.look import api_key
 
 
 def is_dead(container, started_at):

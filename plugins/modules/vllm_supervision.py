@@ -72,7 +72,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import files as common_files
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.layout import SERVICE_DIR, STATE_DIR
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import supervise  # noqa: F401  # pylint: disable=unused-import  # its code is installed
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import drift, supervision
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import drift, memory, supervision
 
 
 class Supervision:
@@ -122,6 +122,7 @@ class Supervision:
         if not on:
             # What a supervisor saw before it was stopped is outdated.
             shutil.rmtree(os.path.join(STATE_DIR, self.name), ignore_errors=True)
+            memory.forget(self.name)
             supervision.systemctl("enable", self.timer)
         if not on or units_changed:
             supervision.systemctl("restart", self.timer)
@@ -157,6 +158,7 @@ class Supervision:
             return
         for path in paths:
             os.unlink(path)
+        memory.forget(self.name)
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
         if paths:

@@ -16,7 +16,7 @@ FOLDER = "/etc/ascend-vllm/minimax2_5"
 TIMER = "ascend-vllm@minimax2_5.timer"
 # What must be the same before and after. What the supervisor writes by itself is not among it.
 LOOK = (
-    "find /etc /usr/local/lib /var/lib/ascend-vllm -path '*ascend-vllm*' -not -path '*__pycache__*' "
+    "find /etc /usr/local/lib /var/lib/ascend-vllm -path '*ascend-vllm*' -not -path '*__pycache__*' -not -name supervisor.json "
     "-printf '%p %m %s %T@\\n' | sort; "
     "docker inspect -f '{{.Id}} {{.State.StartedAt}} {{.RestartCount}} {{.HostConfig.RestartPolicy.Name}}' minimax2_5; "
     "docker images --quiet; docker ps --all --quiet; docker network ls --quiet; "
@@ -78,6 +78,20 @@ def test_a_service_as_deployed_has_no_drift(arguments, status):
     for node in (primary, secondary):
         assert node["container"]["running"] and node["supervisor"]["active"] and not node["tuning"]["error"]
     assert "docker ps" not in run.output and "VLLM_CPU_KVCACHE_SPACE=1" not in json.dumps(replica)
+
+
+def test_a_supervisor_that_cannot_write_its_state_is_named_with_the_cause(status):
+    place = "/run/ascend-vllm"
+    lab(
+        "ssh", "a2-node1", f"mount -t tmpfs -o size=4k full {place} && (cat /dev/zero > {place}/full || true); sleep 40"
+    )
+    try:
+        run, replica, ids = status()
+        assert run.rc == 0 and replica["serving"]
+        assert ids == {"a2-node1": {"supervisor.memory"}, "a2-node2": set()}
+        assert f"cannot write its state: no space left on {place}" in problem(replica, "supervisor.memory")["seen"]
+    finally:
+        lab("ssh", "a2-node1", f"umount {place}")
 
 
 def test_a_changed_variable_is_no_edit_by_hand(status):

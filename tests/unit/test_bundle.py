@@ -115,6 +115,15 @@ def test_every_file_is_in_the_index_and_every_absence_has_its_reason(docker, nod
     assert index["container"]["status"] == "running"
 
 
+def test_a_supervisors_state_is_found_where_it_is(docker, node):
+    place = node / "run/ascend-vllm" / NAME
+    place.mkdir(parents=True)
+    (place / "state.json").write_text('{"state": "old"}')
+    assert "old" in collected(docker, node)[0]["supervisor/state.json"]
+    (node / "var/lib/ascend-vllm" / NAME / "supervisor.json").write_text('{"state": "new"}')
+    assert "new" in collected(docker, node)[0]["supervisor/state.json"]
+
+
 def test_npus_and_chips_are_asked_one_by_one(docker, node, tmp_path):
     smi = tool(tmp_path, "npu-smi", f'case "$*" in info) cat {TABLE} ;; *-i*) echo "asked $*"; exit 193 ;; esac\n')
     hccn = tool(tmp_path, "hccn_tool", 'echo "chip $2 $3"\n')

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import layout
@@ -14,12 +15,13 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine imp
 )
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import drift, records, status
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import drift, memory, records, schema, status
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.report import report
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.text import duration, text
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_engine_modules import Docker
 from test_plan import a2, a3
+from test_supervise import SETTINGS
 
 NODES = processes(plan(a2()))
 NOW = 1800000000
@@ -304,6 +306,26 @@ DRIFTS = [
     (has("supervisor.wanted", False), "supervisor.on", "though supervision is turned off", "deploy_a2.yml"),
     (has("supervisor.state", None), "supervisor.silent", "has reported nothing", "journalctl"),
     (state(checked_at=NOW - 301), "supervisor.stale", "the last check of the supervisor was 5 min ago", "journalctl"),
+    (
+        lambda facts: facts["supervisor"].update(
+            state=None, trouble=["cannot write its state: no space left on /run; nothing is remembered"]
+        ),
+        "supervisor.silent",
+        "has reported nothing; cannot write its state: no space left on /run",
+        "Take that away",
+    ),
+    (
+        lambda facts: (state(checked_at=NOW - 999)(facts), has("supervisor.trouble", ["its last check ended"])(facts)),
+        "supervisor.stale",
+        "was 16 min ago; its last check ended",
+        "Take that away",
+    ),
+    (
+        state(memory="cannot write its state: no space left on /run; it is in /var/lib/x"),
+        "supervisor.memory",
+        "the supervisor cannot write its state: no space left on /run; it is in /var/lib/x",
+        "Make room there",
+    ),
     (state(state="gave-up", reason="5 restarts"), "supervisor.gave_up", "gave-up: 5 restarts", "fix the cause"),
     (state(state="failing", reason="no token"), "supervisor.failing", "failing: no token", "docker logs"),
     (silent, "service.silent", "no tokens: refused", "Look at the log."),
@@ -448,7 +470,8 @@ def node(tmp_path, monkeypatch):
     ]
     made["service"]["url"] = "http://127.0.0.1:1"
     record = {"id": "g1", "group": "r", "proven_at": NOW, "recipe": made["recipe"]}
-    state = {"state": "serving", "checked_at": NOW, "last_restart": None}
+    clock = memory.clock()
+    state = dict(memory.fresh(clock["wall"]), state="serving", schema=schema.VERSION, clock=clock)
     revision = tmp_path / "var" / "vllm-ascend" / "revisions" / "g1"
     for place in (folder, revision, tmp_path / "run" / "vllm-ascend", tmp_path / "bin"):
         place.mkdir(parents=True)
@@ -472,6 +495,7 @@ def node(tmp_path, monkeypatch):
     (folder / "process.json").write_text(records.process_text(made, "eth7"))
     monkeypatch.setattr(layout, "RECORDS_DIR", str(tmp_path / "var"))
     monkeypatch.setattr(layout, "STATE_DIR", str(tmp_path / "run"))
+    monkeypatch.setattr(layout, "SERVICE_DIR", str(tmp_path / "services"))
     monkeypatch.setattr(status, "network", lambda address: {"interface": "eth7"})
     return made
 
@@ -551,6 +575,44 @@ def test_records_that_are_not_understood_count_as_none(written, node, tmp_path):
     seen = gathered(node, Docker(tmp_path))
     assert seen["deployed"] is None and seen["supervisor"]["state"] is None
     text(report([node], {node["host"]: seen}))
+
+
+def test_a_node_tells_why_its_supervisor_reports_nothing(node, tmp_path, monkeypatch):
+    def trouble(**changes):
+        real = os.statvfs("/")
+        fields = ("f_flag", "f_bavail", "f_files", "f_favail")
+        seen = {
+            **{field: getattr(real, field) for field in fields},
+            "f_flag": 0,
+            "f_bavail": 9,
+            "f_favail": 9,
+            **changes,
+        }
+        monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(**seen))
+        return gathered(node, Docker(tmp_path))["supervisor"]["trouble"]
+
+    settings = tmp_path / "services" / "vllm-ascend" / "supervise.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("[1]")
+    mount = memory.mount_of(str(tmp_path))
+    assert trouble() == [f"its settings, {settings}: cannot be read"]
+    settings.write_text(json.dumps(SETTINGS))
+    assert trouble() == []
+    (text,) = trouble(f_flag=os.ST_RDONLY)
+    assert text.startswith(f"cannot write its state: {mount} is mounted read-only")
+    for full in ({"f_bavail": 0}, {"f_files": 5, "f_favail": 0}):
+        (text,) = trouble(**full)
+        assert f"no space left on {mount}" in text and "nothing is remembered" in text
+    settings.write_text(json.dumps(dict(SETTINGS, interval="x")))
+    assert trouble() == [f"its settings, {settings}: interval is 'x', wanted a number from 0 on"]
+    settings.write_text(json.dumps(SETTINGS))
+    (tmp_path / "run" / "vllm-ascend" / "state.json").write_text("{}")
+    (text,) = trouble()
+    assert "state.json cannot be used: is of another version" in text
+    (tmp_path / "bin" / "systemctl").write_text(
+        "#!/bin/sh\necho ActiveState=active\necho Result=timeout\necho ExecMainStatus=9\n"
+    )
+    assert trouble()[-1] == "its last check ended with timeout, status 9"
 
 
 def test_a_container_of_others_and_an_engine_that_is_down(node, tmp_path):

@@ -10,12 +10,18 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import EngineError
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import supervise
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import supervision
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import decision, look, supervise
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import memory, supervision
 
 SETTINGS = {
     "name": "c",
     "role": "primary",
+    "engine": "docker",
+    "url": "http://127.0.0.1:1",
+    "model": "m",
+    "ca_file": "",
+    "primary": {"address": "127.0.0.1", "rpc": 1},
+    "interval": 0,
     "ready_timeout": 600,
     "probe_timeout": 5,
     "probe_failures": 3,
@@ -73,19 +79,19 @@ class Life:
     def __init__(self, settings, now=1010):
         self.settings = settings
         self.now = now
-        self.state = supervise.fresh(now)
+        self.state = memory.fresh(now)
         self.actions = []
 
     def look(self, seen, after=15):
         self.now += after
-        self.state, action = supervise.step(self.settings, self.state, seen, self.now)
+        self.state, action = decision.step(self.settings, self.state, seen, self.now)
         if action:
             self.actions.append(action)
         return action
 
     def acted(self, started_at):
         """What ``act`` leaves after a restart."""
-        supervise.act(SETTINGS, Obeys(started_at), self.state, "restart")
+        supervise.act(SETTINGS, Obeys(started_at), self.state, "restart", self.now)
 
 
 def test_a_serving_primary_is_left_alone():
@@ -155,7 +161,7 @@ def test_what_the_engine_refuses_is_tried_again_and_never_given_up():
     life.look(primary(TOKENS))
     for _ in range(30):
         assert life.look({"container": box(running=False), "error": ""}, after=60) == "start"
-        supervise.act(SETTINGS, Refuses(0), life.state, "start")
+        supervise.act(SETTINGS, Refuses(0), life.state, "start", life.now)
         assert life.state["state"] == "failing"
         assert "no space left" in life.state["reason"]
 
@@ -165,7 +171,7 @@ def test_a_stop_that_the_engine_refuses_is_tried_again():
     life.state.update(started_at=1000, restarts=4, last_restart={"at": 1000, "reason": "it ended"})
     for _ in range(3):
         assert life.look(primary(NONE)) == "stop"
-        supervise.act(SETTINGS, Refuses(0), life.state, "stop")
+        supervise.act(SETTINGS, Refuses(0), life.state, "stop", life.now)
 
 
 def test_what_was_given_up_stays_down_until_somebody_starts_it():
@@ -268,14 +274,6 @@ def test_a_secondary_that_ends_though_its_primary_waits_is_given_up():
     assert action == "stop"
 
 
-def test_a_state_of_another_version_or_a_broken_one_is_no_end(tmp_path):
-    path = tmp_path / "state.json"
-    for text in ("", "[]", '{"state": "serving"'):
-        path.write_text(text)
-        assert supervise.read_state(str(path), 5)["state"] == "starting"
-    assert supervise.read_state(str(tmp_path / "none"), 5)["since"] == 5
-
-
 def test_own_connections_are_told_from_those_of_others():
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
@@ -283,15 +281,15 @@ def test_own_connections_are_told_from_those_of_others():
     port = listener.getsockname()[1]
     client = socket.create_connection(("127.0.0.1", port))
     try:
-        assert port in supervise.connections([os.getpid()], "127.0.0.1")
-        assert supervise.connections([1 if os.getpid() != 1 else 2], "127.0.0.1").count(port) == 0
-        assert supervise.connections([os.getpid()], "192.0.2.1") == []
-        assert supervise.is_open("127.0.0.1", port)
+        assert port in look.connections([os.getpid()], "127.0.0.1")
+        assert look.connections([1 if os.getpid() != 1 else 2], "127.0.0.1").count(port) == 0
+        assert look.connections([os.getpid()], "192.0.2.1") == []
+        assert look.is_open("127.0.0.1", port)
     finally:
         client.close()
         listener.close()
-    assert port not in supervise.connections([os.getpid()], "127.0.0.1")
-    assert not supervise.is_open("127.0.0.1", port)
+    assert port not in look.connections([os.getpid()], "127.0.0.1")
+    assert not look.is_open("127.0.0.1", port)
 
 
 class Server(BaseHTTPRequestHandler):
@@ -327,7 +325,7 @@ def test_the_exit_code_is_told_also_while_the_engine_starts_it_again():
 
     life = Life(SETTINGS)
     life.look(primary(TOKENS))
-    life.look(supervise.look(SETTINGS, Restarting(0), life.state))
+    life.look(look.look(SETTINGS, Restarting(0), life.state))
     assert "exit code 3" in life.state["last_restart"]["reason"]
 
 
@@ -335,24 +333,22 @@ def test_a_busy_service_is_not_asked_and_an_idle_one_is(monkeypatch):
     server = HTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     settings = dict(SETTINGS, url=f"http://127.0.0.1:{server.server_port}", model="m", ca_file="")
-    state = dict(supervise.fresh(0), proven=True)
+    state = dict(memory.fresh(0), proven=True)
     try:
-        first = supervise.look_primary(settings, state)
+        first = look.look_primary(settings, state)
         assert first["answer"]["kind"] == "tokens" and Server.asked == 1
         state["work"] = first["work"]
-        supervise.look_primary(settings, state)
+        look.look_primary(settings, state)
         assert Server.asked == 2, "an idle service has to be asked"
         Server.tokens += 1
-        busy = supervise.look_primary(settings, state)
+        busy = look.look_primary(settings, state)
         assert busy["answer"]["kind"] == "tokens" and Server.asked == 2, "its counters moved: it need not be asked"
     finally:
         server.shutdown()
     # Its socket still takes connections, and nobody answers.
     settings["probe_timeout"] = 0.5
-    monkeypatch.setattr(
-        supervise.Client, "text", lambda self, path, _timeout, text=supervise.Client.text: text(self, path, 0.5)
-    )
-    assert supervise.look_primary(settings, state)["answer"]["kind"] == "none"
+    monkeypatch.setattr(look.Client, "text", lambda self, path, _timeout, text=look.Client.text: text(self, path, 0.5))
+    assert look.look_primary(settings, state)["answer"]["kind"] == "none"
 
 
 # -- what is installed on a node --------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import layout
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine, spec_digest
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import supervise
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import look, supervise
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import arguments, desired
 from ansible_collections.ascend_ops.vllm.plugins.plugin_utils._plan import plan
 from test_engine_modules import STARTED, Docker
@@ -45,7 +45,7 @@ def deployed(tmp_path, monkeypatch):
 
 
 def lines(deployed):
-    return supervise.look_drift({"name": deployed["name"]}, Engine(deployed["docker"].path))
+    return look.look_drift({"name": deployed["name"]}, Engine(deployed["docker"].path))
 
 
 def test_a_node_is_as_it_was_deployed(deployed):
@@ -91,7 +91,7 @@ def test_a_node_that_0_1_0_deployed_is_compared_with_its_revision(deployed, tmp_
 
 def test_drift_is_told_in_the_state_and_never_acted_on(deployed, tmp_path, monkeypatch):
     monkeypatch.setattr(layout, "STATE_DIR", str(tmp_path / "run"))
-    monkeypatch.setattr(supervise, "look_secondary", lambda *_: {"links": 5, "rpc_links": 0, "primary": "serves"})
+    monkeypatch.setattr(look, "look_secondary", lambda *_: {"links": 5, "rpc_links": 0, "primary": "serves"})
     (deployed["folder"] / "launch.sh").write_text("exec vllm serve other")
     settings = dict(SECONDARY, name=deployed["name"], engine=deployed["docker"].path)
     (deployed["folder"] / "supervise.json").write_text(json.dumps(settings))

@@ -68,6 +68,27 @@ def lab(*words):
 
 
 DOCKER = "/var/lib/docker/containers"
+FOLDER = f"/etc/ascend-vllm/{NAME}"
+STATE = f"/run/ascend-vllm/{NAME}/state.json"
+# Where the state goes while /run does not take it.
+STATE_ON_DISK = f"/var/lib/ascend-vllm/{NAME}/supervisor.json"
+# All nodes of the lab have one clock. This sets it for the supervisor alone: Python imports the file at its start.
+STEPPED = f"/run/systemd/system/ascend-vllm@{NAME}.service.d"
+STEP_CLOCK = (
+    f"mkdir -p /run/stepped {STEPPED} && "
+    "printf 'import time\nreal = time.time\ntime.time = lambda: real() - 86400\n' > /run/stepped/sitecustomize.py && "
+    "printf '[Service]\nEnvironment=PYTHONPATH=/run/stepped:/usr/local/lib/ascend-vllm\n' "
+    f"> {STEPPED}/clock.conf && systemctl daemon-reload"
+)
+MEND_CLOCK = f"rm -r /run/stepped {STEPPED} && systemctl daemon-reload"
+# In brackets, so that the shell that waits does not find itself.
+KILL_SUPERVISOR = (
+    "timeout 300 sh -c 'until pgrep --full \"[d]ocker restart --time\"; do sleep 0.1; done' && "
+    f"pkill -KILL --full '[_]service.supervise {NAME}'"
+)
+BLOCK = "iptables {0} INPUT --source 10.213.0.{1} --jump DROP"
+CUT_OFF = lab("break", "a2-node2", "cut-off", "10.213.0.11")
+FLAP = f"for i in 1 2 3 4 5; do {CUT_OFF} && sleep 8 && {lab('mend', 'a2-node2')} && sleep 8 || exit 1; done"
 # name: node, command on it (or on this machine, for None), what mends it after some seconds
 FAULTS = {
     "primary's API process killed": (PRIMARY, kill("[v]llm serve"), None),
@@ -93,6 +114,42 @@ FAULTS = {
         f"cp -a {DOCKER} /run/kept && mount -t tmpfs -o size=64m full {DOCKER} && cp -a /run/kept/. {DOCKER} && "
         f"(cat /dev/zero > {DOCKER}/full || true) && " + kill("VLLM::EngineCor[e]"),
         (40, f"rm {DOCKER}/full"),
+    ),
+    "primary's launch script emptied": (PRIMARY, f": > {FOLDER}/launch.sh && docker kill {NAME}", None),
+    "secondary's launch script lost": (SECONDARY, f"rm {FOLDER}/launch.sh && " + kill("[v]llm serve"), None),
+    "primary's environment corrupted": (
+        PRIMARY,
+        f"printf 'A=(never closed' > {FOLDER}/service.env && " + kill("[v]llm serve"),
+        None,
+    ),
+    "primary's container renamed": (PRIMARY, f"docker rename {NAME} other && docker kill other", None),
+    "secondary's container renamed": (SECONDARY, f"docker rename {NAME} other && docker kill other", None),
+    "supervisor killed while it restarts": (
+        PRIMARY,
+        kill("VLLM::EngineCor[e]", "STOP") + " && " + KILL_SUPERVISOR,
+        None,
+    ),
+    "state overwritten": (PRIMARY, f'echo \'{{"restarts": "x"}}\' > {STATE} && ' + kill("VLLM::EngineCor[e]"), None),
+    "clock set back by a day, and right again": (
+        PRIMARY,
+        STEP_CLOCK + " && sleep 20 && " + kill("[v]llm serve"),
+        (60, MEND_CLOCK),
+    ),
+    "secondary's clock set back by a day": (
+        SECONDARY,
+        STEP_CLOCK + " && sleep 20 && " + kill("[v]llm serve"),
+        (180, MEND_CLOCK),
+    ),
+    "network cut and restored five times": (None, FLAP, None),
+    "network cut one way, to the primary, for 90 s": (
+        PRIMARY,
+        BLOCK.format("-I", SECONDARY),
+        (90, BLOCK.format("-D", SECONDARY)),
+    ),
+    "network cut one way, to the secondary, for 90 s": (
+        SECONDARY,
+        BLOCK.format("-I", PRIMARY),
+        (90, BLOCK.format("-D", PRIMARY)),
     ),
 }
 
@@ -133,22 +190,69 @@ def test_the_group_comes_back(fault, node, results):
     assert state(node(SECONDARY))["state"] == "joined"
 
 
+def test_a_full_run_keeps_nobody_from_repairing(node):
+    primary = node(PRIMARY)
+    until(lambda: state(primary)["state"] == "serving", 60)
+    before = started(primary)
+    full = "/run/ascend-vllm"
+    primary.check_output(
+        f"mount -t tmpfs -o size=4k full {full} && (cat /dev/zero > {full}/full || true) && "
+        + kill("VLLM::EngineCor[e]")
+    )
+    try:
+        time.sleep(3)
+        until(answers)
+        assert started(primary) != before
+        until(lambda: json.loads(primary.file(STATE_ON_DISK).content_string)["state"] == "serving", 60)
+        seen = json.loads(primary.file(STATE_ON_DISK).content_string)
+        assert seen["memory"] == f"cannot write its state: no space left on {full}; it is in {STATE_ON_DISK}"
+    finally:
+        primary.check_output(f"umount {full}")
+    until(lambda: state(primary)["state"] == "serving" and not primary.file(STATE_ON_DISK).exists, 60)
+    assert state(primary)["memory"] == ""
+
+
+def test_a_corrupted_launch_script_of_unknown_origin_is_named_and_not_restarted_for_ever(node):
+    primary = node(PRIMARY)
+    until(lambda: state(primary)["state"] == "serving", 60)
+    primary.check_output(
+        f"cp -p {FOLDER}/launch.sh /run/kept.sh && mv {FOLDER}/process.json /run/kept.process && "
+        f"mv /var/lib/ascend-vllm/{NAME} /run/kept.records && echo exit > {FOLDER}/launch.sh && docker kill {NAME}"
+    )
+    try:
+        until(lambda: state(primary)["state"] == "gave-up", 60)
+        assert (
+            "launch.sh starts no 'vllm serve', and nothing on the node tells what was deployed"
+            in state(primary)["reason"]
+        )
+        assert primary.check_output("docker inspect --format '{{.State.Running}}' %s", NAME) == "false"
+    finally:
+        primary.check_output(
+            f"cp -p /run/kept.sh {FOLDER}/launch.sh && mv /run/kept.process {FOLDER}/process.json && "
+            f"mv /run/kept.records /var/lib/ascend-vllm/{NAME}"
+        )
+    primary.check_output(f"docker start {NAME}")
+    until(answers)
+    until(lambda: state(primary)["state"] == "serving", 60)
+
+
 def test_a_group_that_cannot_be_mended_is_given_up(node):
     """An operator can read that, and why; a container started by hand is a new chance."""
-    settings = f"/etc/ascend-vllm/{NAME}/supervise.json"
-    launch = f"/etc/ascend-vllm/{NAME}/launch.sh"
+    settings = f"{FOLDER}/supervise.json"
+    vllm = f"{NAME}:/usr/local/bin/vllm"  # not the launch script: that is restored
     primary = node(PRIMARY)
     until(lambda: state(primary)["state"] == "serving", 60)
     primary.check_output(
         f'cp -p {settings} /run/kept.json && sed -i \'s/"restart_limit": 5/"restart_limit": 1/\' {settings} && '
-        f"cp -p {launch} /run/kept.sh && sed -i 's/^exec vllm.*/exit 3/' {launch} && sed -i '/^exit 3/q' {launch} && docker kill {NAME}"
+        f"docker cp {vllm} /run/kept.vllm && printf '#!/bin/sh\nexit 3\n' > /run/ends && chmod 0755 /run/ends && "
+        f"docker cp /run/ends {vllm} && docker kill {NAME}"
     )
     try:
         until(lambda: state(primary)["state"] == "gave-up", 180)
         assert "exit code 3" in state(primary)["reason"]
         assert primary.check_output("docker inspect --format '{{.State.Running}}' %s", NAME) == "false"
     finally:
-        primary.check_output(f"cp -p /run/kept.json {settings} && cp -p /run/kept.sh {launch}")
+        primary.check_output(f"cp -p /run/kept.json {settings} && docker cp /run/kept.vllm {vllm}")
     primary.check_output(f"docker start {NAME}")
     until(answers)
     until(lambda: state(primary)["state"] == "serving", 60)

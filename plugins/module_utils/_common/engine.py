@@ -143,6 +143,13 @@ class Engine:
         output = self.call(["ps", "--all", "--no-trunc", "--format", "{{.Names}} {{.ID}}"])[1]
         return dict(line.split(" ", 1) for line in output.splitlines() if " " in line)
 
+    def made_as(self, name):
+        """The containers that this collection created as *name*, whatever they are called now: ``[{"id", "name"}]``."""
+        label = f"label={LABEL_SERVICE}={name}"
+        output = self.call(["ps", "--all", "--no-trunc", "--filter", label, "--format", "{{.ID}} {{.Names}}"])[1]
+        pairs = [line.split() for line in output.splitlines()]
+        return [{"id": pair[0], "name": pair[1]} for pair in pairs if len(pair) == 2]
+
     def ours(self, name):
         """The names of all containers that this collection created, except *name*."""
         output = self.call(["ps", "--all", "--filter", "label=" + LABEL_SERVICE, "--format", "{{.Names}}"])[1]

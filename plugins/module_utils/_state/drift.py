@@ -159,7 +159,7 @@ def _file(wanted, file, seen):
     elif name == common_files.WATCHED:
         if found["content"] != content:
             entry["items"] = [item("files", "certificate", "of the last deploy", "of the node", file=path)]
-    elif not _same(name, found["content"], content, wanted["masked"]):
+    elif not same(name, found["content"], content, wanted["masked"]):
         deployed = seen["deployed"].get(name) or []
         entry["changes"] = changes(name, found["content"], content, deployed)
         entry["items"] = _of_text(path, name, (found["content"], content, deployed), entry["changes"], wanted["masked"])
@@ -168,7 +168,8 @@ def _file(wanted, file, seen):
     return entry
 
 
-def _same(name, one, other, masked):
+def same(name, one, other, masked):
+    """Are two texts of a file the same? *masked*: one of them may lack the values of secrets."""
     return one == other or (masked and _shown(name, one) == _shown(name, other))
 
 

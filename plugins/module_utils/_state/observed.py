@@ -21,6 +21,8 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._state.container i
 
 # Files that are read where the launch script is, in the order in which they are written.
 FILES = ("launch.sh", "service.env", common_files.SECRETS, common_files.WATCHED, records.PROCESS)
+# And those of them that a deploy renders from the plan.
+DEPLOYED = ("launch.sh", "service.env")
 
 
 def observed(process, context):
@@ -79,19 +81,34 @@ def deployed_files(directory, name):
 
     What process.json renders to, and what the current revision has: a run that was broken off wrote only some of them.
     """
-    result = {"launch.sh": [], "service.env": []}
+    sides = (rendered_files(directory, name), recorded_files(name))
+    return {file: [side[file] for side in sides if file in side] for file in DEPLOYED}
+
+
+def rendered_files(directory, name):
+    """Launch script and environment as process.json renders them, name to content; without the values of secrets."""
     found = records.deployed_process(directory, name)
     if found:
         try:
-            for item in render.node_files(found["process"], found["interface"] or None):
-                result[item["name"]].append(item["content"])
+            items = render.node_files(found["process"], found["interface"] or None)
+            return {item["name"]: item["content"] for item in items}
         except (ValueError, KeyError, TypeError, AttributeError):
             pass  # of 0.1.0, which did not note the interface; or of a version with another plan
+    return {}
+
+
+def recorded_files(name):
+    """Launch script and environment of the current revision, name to content; without those whose digest is another."""
     record = records.deployed_record(name)
-    if record:
-        folder = records.revision_folder(os.path.join(layout.RECORDS_DIR, name), str(record["current"]["id"]))
-        for file, contents in result.items():
-            content = records.read(os.path.join(folder, file))["content"]
-            if content is not None:
-                contents.append(content)
-    return result
+    if not record:
+        return {}
+    folder = records.revision_folder(os.path.join(layout.RECORDS_DIR, name), str(record["current"]["id"]))
+    found = {file: records.read(os.path.join(folder, file))["content"] for file in DEPLOYED}
+    revision = next(filter(None, (records.read_json(os.path.join(folder, file)) for file in records.NAMES)), {})
+    digests = revision.get("digests")
+    digests = digests if isinstance(digests, dict) else {}
+    return {
+        file: content
+        for file, content in found.items()
+        if content is not None and digests.get(file) in (None, common_files.digest(file, content))
+    }

@@ -237,15 +237,24 @@ def _of_supervisor(facts, name, deploy):
     if supervisor["error"] or not (supervisor["active"] and supervisor["enabled"]):
         return [_unsupervised(facts, timer, deploy)]
     state = supervisor["state"]
-    journal = f"See 'journalctl -u ascend-vllm@{name}'"
+    why = "".join(f"; {text}" for text in supervisor.get("trouble") or [])
+    do = f"Take that away, then run {deploy}." if why else f"See 'journalctl -u ascend-vllm@{name}'."
     if state is None:
         if supervisor["for"] is not None and supervisor["for"] < FIRST_LOOK:
             return []
-        return [("supervisor.silent", f"{timer} is active, and has reported nothing", f"{journal}.")]
+        return [("supervisor.silent", f"{timer} is active, and has reported nothing{why}", do)]
     age = facts["time"] - state["checked_at"]
     if age > STALE:
-        seen = f"the last check of the supervisor was {duration(age)} ago"
-        return [("supervisor.stale", seen, f"{journal} and the node's clock.")]
+        return [("supervisor.stale", f"the last check of the supervisor was {duration(age)} ago{why}", do)]
+    found = []
+    if state.get("memory"):
+        do = "Make room there, or mount it writable: 'df -h', 'df -i' and 'dmesg' on the node. Repairs go on meanwhile."
+        found.append(("supervisor.memory", "the supervisor " + state["memory"], do))
+    return found + _watched(state, name, deploy)
+
+
+def _watched(state, name, deploy):
+    """What the supervisor found that calls for somebody."""
     if state["state"] not in TROUBLE:
         return []
     do = f"Read 'docker logs {name}'; the supervisor continues by itself."

@@ -47,18 +47,6 @@ def read_json(path):
     return found if isinstance(found, dict) else None
 
 
-def known_state(found):
-    """What a supervisor wrote to its state.json, or None where it is not what this version reads."""
-    found = found if isinstance(found, dict) else {}
-    last = found.get("last_restart")
-    good = (
-        isinstance(found.get("state"), str)
-        and isinstance(found.get("checked_at"), (int, float))
-        and (last is None or isinstance(last, dict) and {"at", "reason"} <= set(last))
-    )
-    return found if good else None
-
-
 def known_record(found):
     """What a deploy wrote to deployed.json, or None where it is not what this version reads."""
     current = found.get("current") if isinstance(found, dict) else None

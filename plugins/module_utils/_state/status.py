@@ -18,7 +18,14 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine imp
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.openai import Client
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.run import run
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.node import network
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import arguments, compare, drift, records
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import (
+    arguments,
+    compare,
+    drift,
+    memory,
+    records,
+    schema,
+)
 
 
 def gather(process, options):
@@ -91,8 +98,10 @@ def secrets_file(path):
 def supervisor(name, options):
     """Whether the service is supervised, and what the supervisor saw last.
 
-    ``{"wanted", "loaded", "active", "enabled", "for", "error", "state"}``; *for* in seconds, or None.
+    ``{"wanted", "loaded", "active", "enabled", "for", "error", "state", "trouble"}``; *for* in seconds, or None; *state* by
+    the clock of now; *trouble*: what may keep it from reporting, as sentences.
     """
+    state, trouble = memory.load(name, memory.clock())
     result = {
         "wanted": options["supervised"],
         "loaded": False,
@@ -100,7 +109,8 @@ def supervisor(name, options):
         "enabled": False,
         "for": None,
         "error": "",
-        "state": records.known_state(records.read_json(os.path.join(layout.STATE_DIR, name, "state.json"))),
+        "state": state,
+        "trouble": trouble,
     }
     rc, output, unused = run(
         [
@@ -121,7 +131,28 @@ def supervisor(name, options):
     entered = values.get("ActiveEnterTimestampMonotonic", "")  # microseconds
     if result["active"] and entered.isdigit():
         result["for"] = round(time.monotonic() - int(entered) / 1e6, 1)
+    if result["active"]:
+        result["trouble"] += _trouble(name, options["timeout"])
     return result
+
+
+def _trouble(name, timeout):
+    """What may keep a supervisor from reporting, beyond the state that is there."""
+    obstacles = memory.obstacles(name)
+    found = [memory.memory(obstacles, "")] if len(obstacles) == len(memory.places(name)) else []
+    path = os.path.join(layout.SERVICE_DIR, name, "supervise.json")
+    settings = records.read_json(path)
+    problem = "cannot be read" if settings is None else schema.settings_error(settings)
+    if problem:
+        found.append(f"its settings, {path}: {problem}")
+    words = ["systemctl", "show", "--property=Result,ExecMainStatus", f"ascend-vllm@{name}.service"]
+    output = run(words, timeout)[1]
+    values = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+    if values.get("Result", "success") != "success":
+        found.append(
+            "its last check ended with {Result}, status {0}".format(values.get("ExecMainStatus", "?"), **values)
+        )
+    return found
 
 
 def probe(process, options, api_key):

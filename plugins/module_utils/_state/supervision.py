@@ -134,8 +134,11 @@ def settings_file(name, settings):
 
 def units(name, settings, python):
     """The files of timer and service, path to content; *python* is the interpreter that runs the supervisor."""
-    # One check: asking for the counters twice and for a token once, and at worst a restart of the container.
-    timeout = settings.get("probe_timeout", 0) + settings.get("stop_timeout", 0) + 300
+    # Asking for the counters twice and for a token once, as often as it takes to find a failure where nothing takes the
+    # state; and at worst a restart of the container.
+    looks = max(1, settings.get("probe_failures", 0))
+    timeout = looks * (settings.get("probe_timeout", 0) + settings.get("interval", 0) + 10)
+    timeout += settings.get("stop_timeout", 0) + 300
     return {
         f"{UNIT_DIR}/ascend-vllm@{name}.service": _SERVICE.format(
             name=name, code=CODE_DIR, python=python, module=SUPERVISOR, timeout=timeout

@@ -12,6 +12,7 @@ import time
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.layout import RECORDS_DIR, SERVICE_DIR, STATE_DIR
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.run import driver_env, find_tool
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._npu.smi import parse_info
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import memory
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._support import parts
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._support.container import cann_logs
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._support.logs import SUPERVISOR, log_commands
@@ -185,12 +186,15 @@ class Sources:
     def _service(self):
         """The service's own files on the node."""
         folders = [self._at(f"{place}/{self.name}") for place in (SERVICE_DIR, RECORDS_DIR, STATE_DIR)]
+        # It is removed from the other places when the first one takes it.
+        places = memory.places(self.name)
+        state = next((path for path in reversed(places) if os.path.exists(self._at(path))), places[0])
         found = [
             self._run("service/files.txt", "files of the service", ["ls", "-laR"] + folders),
             Part(
                 "supervisor/state.json",
                 "last state of the supervisor",
-                contents(os.path.join(folders[2], "state.json")),
+                contents(self._at(state)),
             ),
             Part("service/deployed.json", "deployed revision", contents(os.path.join(folders[1], "deployed.json"))),
         ]
