@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import EngineError
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure import evidence
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import decision, look, supervise
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import memory, supervision
 
@@ -41,6 +42,9 @@ def box(started_at=1000, running=True, status=None, restart_count=0):
         "running": running,
         "started_at": started_at,
         "restart_count": restart_count,
+        "name": "c",
+        "exit_code": 1,
+        "error": "",
     }
 
 
@@ -394,3 +398,46 @@ def test_settings_name_the_primary_of_the_own_replica():
     settings = supervision.settings_for(processes, "d", {"interval": "15", "engine": "docker"})
     assert settings["primary"] == {"address": "192.0.2.3", "rpc": 2347}
     assert (settings["role"], settings["name"], settings["interval"]) == ("secondary", "c", 15)
+
+
+class Died(Obeys):
+    """An engine whose container printed a log before it ended."""
+
+    executable, env = "/nowhere/docker", {}
+
+    def __init__(self, container):
+        super().__init__(0)
+        self.found = container
+
+    def container(self, _):
+        return self.found
+
+    def last_exit(self, _, since):
+        return 1
+
+    def inspect(self, kind, name):
+        return None
+
+
+@pytest.mark.parametrize(
+    "container, began, until",
+    [
+        (box(1000, running=False, status="exited"), 1000, None),
+        (box(2000, running=False, status="restarting", restart_count=1), 1000, 2000),
+    ],
+)
+def test_the_history_names_the_cause_of_a_death(monkeypatch, container, began, until):
+    asked = []
+
+    def said(engine, name, since, ended):
+        asked.append((since, ended))
+        return "RuntimeError: NPU out of memory. Tried to allocate 2 GiB\n"
+
+    monkeypatch.setattr(evidence, "log_since", said)
+    monkeypatch.setattr(look, "_files", lambda name: None)
+    life = Life(SETTINGS)
+    life.look(primary(TOKENS))
+    life.look(look.look(SETTINGS, Died(container), life.state))
+    assert asked == [(began, until)]
+    events = [event["event"] for event in life.state["history"]]
+    assert any("does not hold what the model needs. [npu-out-of-memory]" in event for event in events), events

@@ -24,15 +24,16 @@ class NoFolder(Exception):
     """CANN's logs cannot be found; the text says why."""
 
 
-def death(engine, container, since=0, root="/"):
+def death(engine, container, since=0, until=None, root="/"):
     """Why a container died: ``{"causes", "telling", "log"}``, as ``explain`` and ``telling`` have them, and the log's last lines.
 
     :param engine: an ``Engine``.
     :param container: its state as ``Engine.container`` has it.
     :param since: when it was started, in seconds since the epoch; 0 for all that there is.
+    :param until: when it was started again, if it was.
     :param root: where the node's files begin.
     """
-    log = log_since(engine, container["name"], since)
+    log = log_since(engine, container["name"], since, until)
     said = "\n".join([log, container.get("error") or ""])
     causes = explain(said, container.get("exit_code"), cann_errors(engine, container["name"], since, root))
     plain = _STAMP.sub("", log)
@@ -47,14 +48,16 @@ def causes_of(engine, name, root="/"):
     """Why a container died, or what is wrong since its last start; empty where the engine does not answer."""
     try:
         container = engine.container(name)
-        return death(engine, container, container["started_at"] or 0, root)["causes"] if container else []
+        return death(engine, container, container["started_at"] or 0, root=root)["causes"] if container else []
     except EngineError:
         return []
 
 
-def log_since(engine, name, since=0, timeout=60):
-    """What a container printed since a time, with the engine's time before each line, both ends where it is long."""
-    words = [engine.executable, "logs", "--timestamps", "--since", str(since)]
+def log_since(engine, name, since=0, until=None, timeout=60):
+    """What a container printed between two times, with the engine's time before each line, both ends where it is long."""
+    words = [engine.executable, "logs", "--timestamps", "--since", str(since)] + (
+        ["--until", str(until)] if until else []
+    )
     rc, text, late, unused = run_tail(words + [name], timeout, TAIL, engine.env, HEAD)
     if late:
         rc, text, late, unused = run_tail(words + ["--tail", str(LINES), name], timeout, TAIL, engine.env)

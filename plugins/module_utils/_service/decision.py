@@ -56,7 +56,7 @@ def step(settings, state, seen, now):
     if container["status"] == "restarting":
         return became(state, "restarting", "the engine starts it again", now), None
     if not container["running"]:
-        reason = "it was not running ({0})".format(container["status"])
+        reason = _with_cause("it was not running ({0})".format(container["status"]), seen)
         return _restart(settings, state, seen, reason, now, "start")
     if settings["role"] == "secondary":
         return _step_secondary(settings, state, seen, now)
@@ -168,14 +168,17 @@ def _count_restarts(settings, state, seen, now):
     # Without its primary a secondary ends every five minutes, and is not to blame.
     if settings["role"] == "secondary" and seen.get("primary", "serves") == "is away":
         return ended > 0
-    reason = "it ended (exit code {0})".format(
-        seen.get("exit_code") if seen.get("exit_code") is not None else "unknown"
-    )
+    code = seen.get("exit_code")
+    reason = _with_cause("it ended (exit code {0})".format("unknown" if code is None else code), seen)
     state["restarts"] += max(1, ended)
     # Not when it was noticed: where nothing is remembered, each check notices it anew, and would wait anew.
     state["last_restart"] = {"at": state["began_at"], "reason": reason}
-    note(state, f"{reason} and was started again", now)
+    note(state, f"it was started again, since {reason}", now)
     return ended > 0
+
+
+def _with_cause(reason, seen):
+    return f"{reason}: {seen['cause']}" if seen.get("cause") else reason
 
 
 def _resume(settings, state, seen, now):

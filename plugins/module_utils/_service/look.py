@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common import layout
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import LABEL_SERVICE, EngineError
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.openai import Client
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure import evidence
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._service import repair
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._state import desired, drift, observed, records
 
@@ -35,7 +36,8 @@ def look(settings, engine, state):
     :return: ``{"container", "error", "foreign", "others", "age", "files"}`` and what :func:`look_primary` or
         :func:`look_secondary` add where the container runs. *container* is as of ``engine.container_state``, or None;
         *error* says why nothing is known; *foreign*: the container is not of this collection; *others*: where there is no
-        container, those that were made as it and have another name, ``[{"id", "name"}]``; *age*: seconds since its start,
+        container, those that were made as it and have another name, ``[{"id", "name"}]``; *cause*: why the run ended that was
+        watched, where it did; *age*: seconds since its start,
         or None; *files* as of ``repair.look_files``, or None.
     """
     seen = {"container": None, "error": "", "foreign": False, "others": [], "age": None, "files": None}
@@ -48,8 +50,11 @@ def look(settings, engine, state):
         if seen["foreign"]:
             return seen
         seen["files"] = _files(settings["name"])
-        if state["started_at"] not in (None, container["started_at"]):
+        anew = state["started_at"] not in (None, container["started_at"])
+        if anew:
             seen["exit_code"] = engine.last_exit(settings["name"], int(state["started_at"]))
+        if anew or not container["running"]:
+            seen["cause"] = _cause(engine, container, seen.get("exit_code"), state["started_at"] if anew else None)
         if not container["running"]:
             return seen
         seen["age"] = process_age(container.get("pid"))
@@ -62,6 +67,20 @@ def look(settings, engine, state):
     except UNKNOWN_DATA as error:
         seen["error"] = f"the check failed: {type(error).__name__}: {error}"
     return seen
+
+
+def _cause(engine, container, exit_code, before):
+    """Why the container ended, as ``the HBM ... [npu-out-of-memory]``; empty where that is not known.
+
+    :param before: when the run that ended was started, where another one runs by now; else None.
+    """
+    ended = dict(container, exit_code=container["exit_code"] if exit_code is None else exit_code)
+    since, until = (container["started_at"], None) if before is None else (before, container["started_at"])
+    try:
+        causes = evidence.death(engine, ended, since or 0, until)["causes"]
+    except UNKNOWN_DATA + (EngineError,):
+        return ""
+    return "{meaning} [{id}]".format(**causes[0]) if causes else ""
 
 
 def _files(name):
