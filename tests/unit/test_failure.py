@@ -223,6 +223,11 @@ def test_a_cause_goes_before_its_echo():
     assert found["consequence"] is False
 
 
+def test_a_code_of_the_driver_goes_before_the_call_that_failed():
+    log = "RuntimeError: NPU function error: aclInit, error code is 507899\nResource_Busy(EL0005): The resources are busy.\n"
+    assert ids(log)[0] == "device-used"
+
+
 def test_of_two_unknown_exceptions_the_earliest_counts():
     log = WORKER + "custom.module.StrangeError: first\n" + CORE + "RuntimeError: second\n"
     assert [cause["line"] for cause in explain(log)] == ["custom.module.StrangeError: first"]

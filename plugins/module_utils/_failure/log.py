@@ -14,7 +14,7 @@ ERROR, WARNING, INFO, RAW = "error", "warning", "info", ""
 # vLLM, torch and CANN write it.
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:\.\d{1,6})?)\d*(?:Z|[+-]\d\d:?\d\d)? ")
 _PROCESS = re.compile(r"\(([A-Za-z]\w*) [^)]*?pid=\d+[^)]*\) ?")
-_RANK = re.compile(r"\[(rank\d+)\]: ?")
+_RANK = re.compile(r"\[(rank\d+|Stage-\d+)\]:? ?")
 _VLLM = re.compile(
     r"(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b[ :]+(?:(\d\d-\d\d)(?: (\d\d:\d\d:\d\d))?)?(?: ?\[[\w./-]+:\d+\])? ?"
 )

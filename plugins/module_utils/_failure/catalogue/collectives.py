@@ -183,7 +183,8 @@ CAUSES = (
         patterns=(
             # Not the names of settings, nor the warning of torch_npu that a timeout "was set to" something.
             r"Get_Socket_Timeout|socket.*timeout.*HCCL|socket (times out|establish timeout)|Ranktable_Detect|rootInfo detect",
-            r"HCCL(?!_)(?!.*was set to).*(timeout|time out|timed out|times out)|HCCL function error.*error code is (9|11|12)\b",
+            r"HCCL(?!_)(?!.*was set to).*(timeout|time out|timed out|times out)|HCCL function error.*error code is (9|11|12)\b"
+            r"|errNo\[0x0*50000(09|0b|0c)\]",
         ),
         codes=("EI0006", "EI0015"),
         rank=GENERAL,
@@ -235,12 +236,35 @@ CAUSES = (
         source="HIXL error codes; Mooncake",
     ),
     Cause(
+        "hccl-resources",
+        "HBM",
+        "HCCL ran out of a resource of the chip: memory for its buffers, or streams.",
+        "Lower HCCL_BUFFSIZE in vllm_recipe_env (MB, one buffer for each communicator), gpu-memory-utilization or the number of "
+        "cudagraph_capture_sizes in vllm_recipe_args.",
+        patterns=(r"Resources are exhausted|Failed to allocate resource",),
+        codes=("EI0007",),
+        examples=(
+            "RuntimeError: EI0007: [PID: 50935] Failed to allocate resource Memory with info size:209715200. Reason: Resources are exhausted.",
+        ),
+        source=HCCL + "; vllm-ascend issue 2643",
+    ),
+    Cause(
+        "kv-transfer-failed",
+        TRANSFER,
+        "A KV cache was not transferred to the other side.",
+        "Look for the earlier error of both sides. Chips of both must reach each other ('hccn_tool -i CHIP -ping -g address IP'), and sizes and "
+        "ports of both must be those of one plan.",
+        patterns=(r"(mooncake|kv|cache) transfer (failed|error)|transfer_sync\w*.{0,40}(fail|error|-1)",),
+        rank=FOLLOWS,
+        examples=("RuntimeError: Mooncake transfer failed, ret: -1",),
+        source="vllm-ascend issues 3724 and 4866",
+    ),
+    Cause(
         "hccl-call",
         "CANN runtime",
         "A collective failed; the code of the outer call alone decides nothing.",
         "Look for EI and EJ codes in the log of all nodes, and read CANN's log (diagnostics.yml collects it).",
-        patterns=(r"HCCL function error",),
-        codes=("EI0007",),
+        patterns=(r"HCCL function error|errNo\[0x0*5\d{6}\]",),
         rank=OUTER,
         examples=("RuntimeError: HCCL function error: HcclAllreduce(...), error code is 4",),
         source=HCCL,
