@@ -130,7 +130,12 @@ class Wait:
     def _own_cause(self):
         """What this node's log says of its own, where another was seen to die first; empty where it only noticed that."""
         seen = self._module("vllm_probe", dict(self.probe, url="", model="", seconds=0))
-        own = [c for c in seen.get("causes") or [] if not c["consequence"] and not c["line"].startswith("exit code")]
+        # Not what it printed since it was stopped: an exit code, and exceptions of its end.
+        own = [
+            cause
+            for cause in seen.get("causes") or []
+            if not (cause["consequence"] or cause["id"] == "error" or cause["line"].startswith("exit code"))
+        ]
         return _told(own)
 
     def _word_of_another(self, word, own=""):
