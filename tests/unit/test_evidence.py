@@ -1,6 +1,7 @@
 """What is read of a container that died: its whole log since the start, and CANN's logs of this start alone."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.engine import Engine
@@ -80,3 +81,16 @@ def test_both_ends_of_a_long_output():
     assert cut == sum(len(f"line {n}\n") for n in range(1, 1001)) - len(text)
     assert run_tail(["sh", "-c", "echo a; echo b"], 10, 100, head=50)[1:] == ("a\nb\n", False, 0)
     assert run_tail(["sh", "-c", "echo aaaa; echo bbbb"], 10, 100, head=3)[1:] == ("aaaa\nbbbb\n", False, 0)
+
+
+@pytest.mark.parametrize(
+    "last, found", [("INFO it begins\n", ["npu-out-of-memory"]), ("INFO: Application startup complete.\n", [])]
+)
+def test_a_start_that_was_cut_short_is_explained_by_the_ones_before(monkeypatch, last, found):
+    """The engine started the dead container again, and then it was stopped."""
+    stopped = dict(CONTAINER, started_at=5000.5, running=False, exit_code=143)
+    engine = SimpleNamespace(container=lambda name: stopped, inspect=lambda kind, name: None)
+    monkeypatch.setattr(
+        evidence, "log_since", lambda engine, name, since, until: last if since == 5000.5 else OOM + "\n" + last
+    )
+    assert [cause["id"] for cause in evidence.causes_of(engine, "c")] == found

@@ -14,9 +14,11 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.run import
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.search import explain, telling
 
 HEAD, TAIL = 1 << 20, 2 << 20  # bytes of a container's log since its start, from both ends
+BEFORE = 900  # seconds before a start that said nothing
 LINES = 5000  # where the log is too long to be read from its start
 CANN_FILES, CANN_BYTES = 24, 128 << 10  # the newest of CANN's logs, and bytes of the end of each
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z ?", re.M)
+_SERVED = re.compile(r"Application startup complete|GET /|POST /|generation throughput")
 _CANN_LINE = re.compile(r"^\[ERROR\] (?:.*?\b(\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d\.\d{3}\.\d{3})\b)?.*$", re.M)
 
 
@@ -45,12 +47,26 @@ def death(engine, container, since=0, until=None, root="/"):
 
 
 def causes_of(engine, name, root="/"):
-    """Why a container died, or what is wrong since its last start; empty where the engine does not answer."""
+    """Why a container died, or what is wrong since its last start; empty where the engine does not answer.
+
+    Where the last start ended before it served, and says nothing itself, the ones before it are read: the engine starts what died
+    again, until somebody stops it. That it was stopped from outside is no cause here.
+    """
     try:
         container = engine.container(name)
-        return death(engine, container, container["started_at"] or 0, root=root)["causes"] if container else []
+        if container is None:
+            return []
+        since = container["started_at"] or 0
+        found = death(engine, container, since, root=root)
+        if not _own(found["causes"]) and not container["running"] and not _SERVED.search(found["log"]):
+            found = death(engine, container, max(0, since - BEFORE), root=root)
     except EngineError:
         return []
+    return [cause for cause in found["causes"] if cause["id"] != "stopped-from-outside"]
+
+
+def _own(causes):
+    return [cause for cause in causes if not cause["line"].startswith("exit code")]
 
 
 def log_since(engine, name, since=0, until=None, timeout=60):
