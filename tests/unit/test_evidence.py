@@ -84,13 +84,21 @@ def test_both_ends_of_a_long_output():
 
 
 @pytest.mark.parametrize(
-    "last, found", [("INFO it begins\n", ["npu-out-of-memory"]), ("INFO: Application startup complete.\n", [])]
+    "last, found",
+    [
+        ("INFO it begins\n", ["npu-out-of-memory"]),
+        ("INFO: Application startup complete.\n", []),
+        ("MemoryError\n", ["host-out-of-memory"]),
+    ],
 )
-def test_a_start_that_was_cut_short_is_explained_by_the_ones_before(monkeypatch, last, found):
+def test_a_start_that_was_cut_short_is_explained_by_the_latest_before_it(monkeypatch, last, found):
     """The engine started the dead container again, and then it was stopped."""
     stopped = dict(CONTAINER, started_at=5000.5, running=False, exit_code=143)
-    engine = SimpleNamespace(container=lambda name: stopped, inspect=lambda kind, name: None)
-    monkeypatch.setattr(
-        evidence, "log_since", lambda engine, name, since, until: last if since == 5000.5 else OOM + "\n" + last
+    engine = SimpleNamespace(
+        container=lambda name: stopped,
+        inspect=lambda kind, name: None,
+        starts=lambda name, since: [4000.1, 4500.2, 4990.3, 5000.4999],
     )
+    logs = {(4500.2, 4990.3): OOM, (4000.1, 4500.2): "OSError: [Errno 24] Too many open files", (5000.5, None): last}
+    monkeypatch.setattr(evidence, "log_since", lambda engine, name, since, until: logs.get((since, until), "nothing\n"))
     assert [cause["id"] for cause in evidence.causes_of(engine, "c")] == found

@@ -114,24 +114,17 @@ class Engine:
 
     def last_exit(self, name, since):
         """The exit code of a container's last end since a time, or None; known also after the engine restarted it."""
-        rc, output = self.call(
-            [
-                "events",
-                "--since",
-                str(since),
-                "--until",
-                str(int(time.time()) + 1),
-                "--filter",
-                "container=" + name,
-                "--filter",
-                "event=die",
-                "--format",
-                "{{.Actor.Attributes.exitCode}}",
-            ],
-            check=False,
-        )
-        codes = output.split()
-        return int(codes[-1]) if rc == 0 and codes and codes[-1].isdigit() else None
+        codes = self._events(name, "die", since, "{{.Actor.Attributes.exitCode}}")
+        return int(codes[-1]) if codes and codes[-1].isdigit() else None
+
+    def starts(self, name, since):
+        """When a container was started since a time, in seconds since the epoch, as far as the engine remembers."""
+        return [int(word) / 1e9 for word in self._events(name, "start", since, "{{.TimeNano}}") if word.isdigit()]
+
+    def _events(self, name, event, since, form):
+        words = ["events", "--since", str(since), "--until", str(int(time.time()) + 1), "--filter", "container=" + name]
+        rc, output = self.call(words + ["--filter", "event=" + event, "--format", form], check=False)
+        return output.split() if rc == 0 else []
 
     def pids(self, name):
         """The process ids, as the node has them, of a container's processes."""

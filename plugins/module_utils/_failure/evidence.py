@@ -14,7 +14,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.run import
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.search import explain, telling
 
 HEAD, TAIL = 1 << 20, 2 << 20  # bytes of a container's log since its start, from both ends
-BEFORE = 900  # seconds before a start that said nothing
+STARTS, BEFORE = 5, 900  # so many starts, at most so many seconds old, are read where the last one says nothing
 LINES = 5000  # where the log is too long to be read from its start
 CANN_FILES, CANN_BYTES = 24, 128 << 10  # the newest of CANN's logs, and bytes of the end of each
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z ?", re.M)
@@ -49,8 +49,8 @@ def death(engine, container, since=0, until=None, root="/"):
 def causes_of(engine, name, root="/"):
     """Why a container died, or what is wrong since its last start; empty where the engine does not answer.
 
-    Where the last start ended before it served, and says nothing itself, the ones before it are read: the engine starts what died
-    again, until somebody stops it. That it was stopped from outside is no cause here.
+    Where the last start ended before it served, and says nothing itself, the starts before it are read, the latest first: the engine
+    starts what died again, until somebody stops it. That it was stopped from outside is no cause here.
     """
     try:
         container = engine.container(name)
@@ -58,8 +58,15 @@ def causes_of(engine, name, root="/"):
             return []
         since = container["started_at"] or 0
         found = death(engine, container, since, root=root)
-        if not _own(found["causes"]) and not container["running"] and not _SERVED.search(found["log"]):
-            found = death(engine, container, max(0, since - BEFORE), root=root)
+        if not (_own(found["causes"]) or container["running"] or _SERVED.search(found["log"])):
+            for earlier in [
+                start for start in reversed(engine.starts(name, int(since) - BEFORE)) if start < since - 0.5
+            ][:STARTS]:
+                before = death(engine, dict(container, exit_code=None, error=""), earlier, since, root)
+                if _own(before["causes"]):
+                    found = before
+                    break
+                since = earlier
     except EngineError:
         return []
     return [cause for cause in found["causes"] if cause["id"] != "stopped-from-outside"]
