@@ -70,7 +70,7 @@ causes:
   returned: success
   type: list
   elements: dict
-  sample: [{"id": "port-in-use", "line": "…", "meaning": "…", "advice": "…", "consequence": false}]
+  sample: [{"id": "port-in-use", "line": "…", "meaning": "…", "advice": "…", "consequence": false, "facts": {"port": "8000"}}]
 notes:
   description: Notes on what is incomplete.
   returned: success

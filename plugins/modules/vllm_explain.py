@@ -47,7 +47,7 @@ logs:
   elements: dict
   sample:
     - path: /tmp/logs/a2-node1.log
-      causes: [{"id": "port-in-use", "line": "…", "meaning": "…", "advice": "…", "consequence": false}]
+      causes: [{"id": "port-in-use", "line": "…", "meaning": "…", "advice": "…", "consequence": false, "facts": {"port": "8000"}}]
       telling: []
 first:
   description: The log of what failed first, or null.

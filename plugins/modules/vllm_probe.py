@@ -113,7 +113,7 @@ causes:
   returned: success
   type: list
   elements: dict
-  sample: [{"id": "port-in-use", "line": "…", "meaning": "…", "advice": "…", "consequence": false}]
+  sample: [{"id": "port-in-use", "line": "…", "meaning": "…", "advice": "…", "consequence": false, "facts": {"port": "8000"}}]
 telling:
   description: The most telling lines of the log of a dead container without a known cause.
   returned: success
@@ -170,6 +170,13 @@ def taken(ports, container):
     return [{key: item[key] for key in ("port", "address", "pid", "name")} for item in found if not item["own"]]
 
 
+def holder(cause):
+    """Who holds the port that a cause is about, as a sentence; empty where nobody does."""
+    port = cause["facts"].get("port", "") if cause["id"] == "port-in-use" else ""
+    found = node.listeners([int(port)], set()) if port.isdigit() else None
+    return "".join(" It is held by pid {pid} ({name}).".format(**item) for item in found or [])
+
+
 def look(params, engine, client):
     """Look at container and model once: what the module returns."""
     result = dict(
@@ -192,6 +199,8 @@ def look(params, engine, client):
                 code = engine.last_exit(params["name"], params["started_at"]) if params["started_at"] else None
                 result["container"]["exit_code"] = result["container"]["exit_code"] if code is None else code
                 result.update(evidence.death(engine, result["container"], params["started_at"]))
+                for cause in result["causes"]:
+                    cause["meaning"] += holder(cause)
             return result
     if client is not None:
         result["verdicts"] = ask(client, params["checks"])

@@ -102,3 +102,15 @@ def test_a_start_that_was_cut_short_is_explained_by_the_latest_before_it(monkeyp
     logs = {(4500.2, 4990.3): OOM, (4000.1, 4500.2): "OSError: [Errno 24] Too many open files", (5000.5, None): last}
     monkeypatch.setattr(evidence, "log_since", lambda engine, name, since, until: logs.get((since, until), "nothing\n"))
     assert [cause["id"] for cause in evidence.causes_of(engine, "c")] == found
+
+
+def test_cann_s_logs_in_a_mount_are_there_after_the_container_ended(docker, tmp_path):
+    (tmp_path / "logs" / "plog").mkdir(parents=True)
+    (tmp_path / "logs" / "plog" / "plog-1.log").write_text("[ERROR] HCCP(8): EJ0002: The network port is down.\n")
+    found = {
+        "State": {"Pid": 0},
+        "Config": {"Env": ["ASCEND_PROCESS_LOG_PATH=/var/cann/plog"]},
+        "Mounts": [{"Source": "/logs", "Destination": "/var/cann"}],
+    }
+    engine = SimpleNamespace(inspect=lambda kind, name: found)
+    assert "EJ0002" in evidence.cann_errors(engine, "c", 0, str(tmp_path))

@@ -2,12 +2,13 @@
 
 import json
 import os
+import socket
 import subprocess
 import time
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan import render
-from ansible_collections.ascend_ops.vllm.plugins.modules.vllm_probe import is_dead
+from ansible_collections.ascend_ops.vllm.plugins.modules.vllm_probe import holder, is_dead
 from test_engine_modules import STARTED, Docker, run_module
 from test_openai import call, completion, serving
 
@@ -356,3 +357,14 @@ def test_where_nothing_can_be_written(tmp_path):
     (tmp_path / "launch.sh").mkdir()
     assert "launch.sh: Is a directory" in files(tmp_path)["msg"]
     assert json.dumps(sorted(path.name for path in tmp_path.iterdir())) == '["file", "launch.sh", "process.json"]'
+
+
+def test_a_port_that_is_taken_is_told_with_its_holder():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+        cause = {"id": "port-in-use", "facts": {"port": str(port)}}
+        assert holder(cause).startswith(f" It is held by pid {os.getpid()} (")
+        assert holder(dict(cause, id="error")) == ""
+    assert holder(cause) == holder({"id": "port-in-use", "facts": {}}) == ""

@@ -122,13 +122,9 @@ def cann_files(engine, name, root="/"):
     environment = (found.get("Config") or {}).get("Env") or []
     variables = dict(word.split("=", 1) for word in environment if "=" in word)
     place = (variables.get("ASCEND_PROCESS_LOG_PATH") or "/root/ascend/log").strip("/")
-    pid = (found.get("State") or {}).get("Pid")
-    upper = ((found.get("GraphDriver") or {}).get("Data") or {}).get("UpperDir")
-    base = os.path.join(root, "proc", str(pid), "root") if pid else upper
-    if not base:
-        raise NoFolder("the container has ended, and the engine does not say where its files are")
+    base, below = _files_of(found, place, root)
     folder = base
-    for step in place.split("/"):
+    for step in below.split("/") if below else []:
         folder = os.path.join(folder, step)
         if os.path.islink(folder) or not os.path.isdir(folder):  # a link would lead out of the container
             raise NoFolder(f"CANN wrote no /{place} in the container")
@@ -136,6 +132,19 @@ def cann_files(engine, name, root="/"):
     if not files:
         raise NoFolder(f"/{place} is empty")
     return base, files
+
+
+def _files_of(found, place, root):
+    """``(folder on the node, what of *place* is below it)``: a mount of the container, or else the root of its files."""
+    for mount in found.get("Mounts") or []:
+        target = (mount.get("Destination") or "").strip("/")
+        if target and mount.get("Source") and (place + "/").startswith(target + "/"):
+            return os.path.join(root, mount["Source"].lstrip("/")), place[len(target) :].strip("/")
+    pid = (found.get("State") or {}).get("Pid")
+    upper = ((found.get("GraphDriver") or {}).get("Data") or {}).get("UpperDir")
+    if pid or upper:
+        return os.path.join(root, "proc", str(pid), "root") if pid else upper, place
+    raise NoFolder("the container has ended, and the engine does not say where its files are")
 
 
 def _regular_files(folder):

@@ -49,8 +49,9 @@ def explain(log, exit_code=None, plog=""):
     :param log: what the container printed since its start.
     :param exit_code: of the container, or None; it tells something where the logs do not.
     :param plog: what CANN logged of this start; counts where *log* has no cause that stands for itself.
-    :return: ``[{"id", "kind", "line", "meaning", "advice", "process", "time", "consequence"}]``: *line* is the line of the log,
-        at most 300 characters; *consequence* is true for what mostly follows from a death elsewhere.
+    :return: ``[{"id", "kind", "line", "meaning", "advice", "process", "time", "consequence", "facts"}]``: *line* is the line of
+        the log, at most 300 characters; *consequence* is true for what mostly follows from a death elsewhere; *facts* are what the log
+        tells, such as ``{"port": "8000"}``.
     """
     found = _found(_of_the_death(log), True)
     if plog and not (found and found[0].rank == 0):
@@ -73,6 +74,7 @@ def _told(cause, facts, line):
         "process": line.process,
         "time": line.time,
         "consequence": cause.rank == FOLLOWS,
+        "facts": facts,
     }
 
 
