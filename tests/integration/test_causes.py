@@ -28,7 +28,7 @@ WRAPPERS = {
     "certificate": "echo no > /tmp/bad.pem; " + WITH + "--ssl-certfile /tmp/bad.pem --ssl-keyfile /tmp/bad.pem",
     "name-not-resolved": WITH + "--host nosuch.invalid",
     "address-not-here": WITH + "--host 192.0.2.1",
-    "kv-cache": WITH + "--kv-cache-memory-bytes 4096",
+    "kv-cache": WITH + "--num-gpu-blocks-override 1",
     "file-descriptors": "ulimit -n 12; " + WITH,
     "host-out-of-memory": "ulimit -v 3000000; " + WITH,
     "cann-not-set-up": "python3 -c 'import ctypes; ctypes.CDLL(\"libatb.so\")'",
