@@ -109,7 +109,7 @@ def test_the_supervisor_s_history_names_it(way, broken):
     lab("ssh", NODE, f"docker restart --time 1 {NAME}")
     end = time.monotonic() + 90
     while time.monotonic() < end:
-        if f"[{way}]" in lab("ssh", NODE, f"cat /run/ascend-vllm/{NAME}.json"):
+        if f"[{way}]" in lab("ssh", NODE, f"cat /run/ascend-vllm/{NAME}/state.json"):
             return
         time.sleep(2)
-    pytest.fail(lab("ssh", NODE, f"cat /run/ascend-vllm/{NAME}.json; docker logs --tail 50 {NAME} 2>&1"))
+    pytest.fail(lab("ssh", NODE, f"cat /run/ascend-vllm/{NAME}/state.json; docker logs --tail 50 {NAME} 2>&1"))

@@ -67,7 +67,7 @@ CAUSES = (
         "Its folder must be on every node and in a mount of the plan (vllm_recipe_container.mounts); or take out the option of "
         "vllm_recipe_args.",
         patterns=(
-            r"(chat.?template|supplied chat template) .{0,20}\(?(?P<path>/\S+?\.jinja\w*)\)?.{0,80}(not|fail|No such|looks like a file)",
+            r"(chat.?template|supplied chat template) .{0,20}\(?(?P<path>/\S+?\.jinja\w*)\)?.{0,80}(not|fail|No such|looks like a file|n't exist)",
             r"(plugin|parser|config|schema|template).{0,60}No such file or directory: '(?P<path>[^']+)'",
             r"No such file or directory: '(?P<path>[^']+)'",
         ),
