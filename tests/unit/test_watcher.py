@@ -610,6 +610,17 @@ def test_a_launch_script_that_was_altered_is_restored_after_a_start_with_it_fail
     assert "differs from what was deployed" in life.state["reason"]
 
 
+def test_what_the_engine_started_in_vain_before_a_restore_is_not_what_the_limit_ends():
+    """Without its launch script a container ends at once, and the engine starts it many times within one look."""
+    life = Life(SETTINGS)
+    life.look(primary(TOKENS, files=GOOD))
+    starts = SETTINGS["restart_limit"] + 3
+    lost = altered(digest="", how="is missing")
+    assert life.look(primary(NONE, box(1005, restart_count=starts), files=lost, exit_code=127)) == "restore"
+    assert life.look(primary(NONE, box(1010), files=GOOD)) is None, "it was given up"
+    assert life.look(primary(TOKENS, box(1010), files=GOOD)) is None and life.state["state"] == "serving"
+
+
 def test_an_edit_by_hand_that_has_served_is_never_taken_back():
     life = Life(SETTINGS)
     edit = altered(usable=True)

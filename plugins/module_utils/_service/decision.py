@@ -47,12 +47,12 @@ def step(settings, state, seen, now):
     crashed = _count_restarts(settings, state, seen, now) or container["status"] == "restarting"
     if seen.get("age") is not None:  # the kernel knows best
         state["began_at"] = max(0, now - seen["age"])
+    # First, since the engine starts what cannot start many times within one look.
+    mended = _mend(settings, state, seen, "it ended", now, tried=True) if crashed and not state["proven"] else None
+    if mended:
+        return mended
     if state["restarts"] > settings["restart_limit"]:
         return _give_up(settings, state, now)
-    if crashed and not state["proven"]:
-        mended = _mend(state, seen, "it ended", now, tried=True)
-        if mended:
-            return mended
     if container["status"] == "restarting":
         return became(state, "restarting", "the engine starts it again", now), None
     if not container["running"]:
@@ -213,7 +213,7 @@ def _restart(settings, state, seen, reason, now, action="restart"):
     if last and now - last["at"] < wait:
         text = "{0}; restart {1} is due in {2:.0f} s".format(reason, state["restarts"] + 1, last["at"] + wait - now)
         return became(state, "failing", text, now), None
-    mended = _mend(state, seen, reason, now, tried=action == "restart" and not state["proven"])
+    mended = _mend(settings, state, seen, reason, now, tried=action == "restart" and not state["proven"])
     if mended:
         return mended
     # A secondary that follows its primary is not to blame for it.
@@ -226,7 +226,7 @@ def _restart(settings, state, seen, reason, now, action="restart"):
     return became(state, "restarting", reason, now), action
 
 
-def _mend(state, seen, reason, now, tried):
+def _mend(settings, state, seen, reason, now, tried):
     """Restore files that are not as deployed, or give up where that cannot be; None where the files are not to blame.
 
     A file that cannot start the service is restored at any repair, one that merely differs only after a start with it
@@ -254,8 +254,8 @@ def _mend(state, seen, reason, now, tried):
     text = "{0}; {1}, and is restored as it was deployed".format(
         reason, ", ".join("{0} {1}".format(name, altered[name]["how"]) for name in known)
     )
-    # Counts, and is not what the limit ends: its cause is known, and is taken away.
-    state["restarts"] += 1
+    # Counts, and is not what the limit ends: its cause is known, and is taken away, and with it the blame for the starts before.
+    state["restarts"] = min(state["restarts"] + 1, settings["restart_limit"])
     state["last_restart"] = {"at": now, "reason": text}
     note(state, f"restore: {text}", now)
     return became(state, "restarting", text, now), "restore"
