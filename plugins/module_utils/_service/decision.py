@@ -255,7 +255,7 @@ def _mend(settings, state, seen, reason, now, tried):
         reason, ", ".join("{0} {1}".format(name, altered[name]["how"]) for name in known)
     )
     # Counts, and is not what the limit ends: its cause is known, and is taken away, and with it the blame for the starts before.
-    state["restarts"] = min(state["restarts"] + 1, settings["restart_limit"])
+    state["restarts"] = min(state["restarts"] + 1, max(1, settings["restart_limit"] - 1))
     state["last_restart"] = {"at": now, "reason": text}
     note(state, f"restore: {text}", now)
     return became(state, "restarting", text, now), "restore"
