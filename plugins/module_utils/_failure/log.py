@@ -10,15 +10,22 @@ import re
 LONGEST = 4000  # characters of a line that are looked at, from both ends: patterns must not take minutes for a line of megabytes
 ERROR, WARNING, INFO, RAW = "error", "warning", "info", ""
 
-# What stands before the text of a line, one after the other: the engine's time, vLLM's process, torch's rank, and the level as
-# vLLM, torch and CANN write it.
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:\.\d{1,6})?)\d*(?:Z|[+-]\d\d:?\d\d)? ")
-_PROCESS = re.compile(r"\(([A-Za-z]\w*) [^)]*?pid=\d+[^)]*\) ?")
+# What journald and Compose put before each line.
+_FOREIGN = re.compile(
+    r"(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ [\w.@-]+\[\d+\]: |[\w.-]+ +\| )"
+)
+# What stands before the text of a line, one after the other: the engine's time, vLLM's process, torch's rank, the level as vLLM,
+# Python's logging, torch, glog and CANN write it, and the bars of an exception group.
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:[.,]\d{1,6})?)\d*(?:Z|[+-]\d\d:?\d\d)? (?:std(?:out|err) [FP] )?")
+_PROCESS = re.compile(r"\(([A-Za-z]\w*) (?:(rank=\d+) )?[^)]*?pid=\d+[^)]*\) ?")
 _RANK = re.compile(r"\[(rank\d+|Stage-\d+)\]:? ?")
 _VLLM = re.compile(
-    r"(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b[ :]+(?:(\d\d-\d\d)(?: (\d\d:\d\d:\d\d))?)?(?: ?\[[\w./-]+:\d+\])? ?"
+    r"(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b[ :]+(?:(\d\d-\d\d)(?: (\d\d:\d\d:\d\d))?)?(?: ?\[?[\w./-]+:\d+\])? ?"
 )
 _TORCH = re.compile(r"\[([IWEF])\d{3,4}(?: (\d\d:\d\d:\d\d)\.\d+)? [^\]]*\] ?")
+_LOGGING = re.compile(r"(?:- )?(?:[\w.-]+ - )?(DEBUG|INFO|WARNING|ERROR|CRITICAL) - (?:[\w.-]+ - )?")
+_GLOG = re.compile(r"([IWEF])(?:\d{4})?\d{4} (\d\d:\d\d:\d\d)\.\d+ +\d+ [\w./+-]+:\d+\] ?")
+_GROUP = re.compile(r"\s+\| ?")
 _CANN = re.compile(r"\[(ERROR|WARNING|INFO|EVENT|DEBUG|TRACE|WARN)\] ?")
 _CANN_TIME = re.compile(r"\b(\d{4}-\d\d-\d\d)-(\d\d:\d\d:\d\d)\.(\d{3})\.\d{3}\b")
 _PYTHON_WARNING = re.compile(r"\S+\.py:\d+: \w*Warning: ")
@@ -29,6 +36,7 @@ _LEVELS = {
 }
 _ORDER = (RAW, INFO, WARNING, ERROR)
 _FRAME = re.compile(r'\s*File "[^"]*", line \d+')
+_SOURCE = re.compile(r"\s+(?:raise|return|assert|await|self\.|super\(\)|\^+$|~+)")
 _CANN_ERROR = re.compile(r"\bE[A-Z]\d{4}\b")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -36,11 +44,14 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _WRAPPER = re.compile(
     r"Engine core initialization failed|See root cause above|WorkerProc initialization failed|Failed core proc\(s\)"
     r"|See stack trace for root cause|WorkerProc (hit an exception|failed to start)|EngineCore (failed to start|encountered a fatal)"
-    r"|EngineDeadError|EngineCore encountered an issue|AsyncLLM output_handler failed|Worker proc \S+ died unexpectedly"
-    r"|Engine core proc \S+ died unexpectedly|Executor failed\.|Failed to start the worker|Cancelled by (?!.*: )"
+    r"|Engine process failed to start|EngineDeadError|EngineCore encountered an issue|AsyncLLM output_handler failed"
+    r"|Executor failed\.|Failed to start the worker|Cancelled by (?!.*: )"
     r"|^\s*Traceback \(most recent call last\):|During handling of the above exception|The above exception was the direct cause"
-    r"|leaked (shared_memory|semaphore) objects|destroy_process_group\(\) was not called|ERR99999 UNKNOWN|^SystemExit\b|^KeyboardInterrupt\b"
+    r"|leaked (shared_memory|semaphore) objects|destroy_process_group\(\) was not called|ERR99999 UNKNOWN|^SystemExit\b|^KeyboardInterrupt\b|^(asyncio\.\S*|concurrent\.\S*)?CancelledError\b"
+    r"|^\w*ExceptionGroup: .*sub-exception"
 )
+# They are wrappers as well, and yet tell how a process ended.
+_SIGNALLED = re.compile(r"Failed core proc\(s\): \{[^}]*: -\d+[^}]*\}")
 # The last line of a Python traceback.
 EXCEPTION = re.compile(
     r"^(?:[A-Za-z_][\w]*\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Timeout|Fault|Warning|OutOfMemory|Died)\b(?:: |:?$)"
@@ -82,8 +93,13 @@ def read(log):
             if line.text[:1] in (" ", "\t", "|") or not line.text:
                 continue  # the source of a frame
             in_traceback.discard(line.process)
+        if _SOURCE.match(line.text):
+            continue  # of a frame whose head is not there, or of two processes that wrote at once
+        died = _SIGNALLED.search(line.text)
+        if died:
+            line.text = died.group(0)
         told = line.level != INFO and (line.level != WARNING or _CANN_ERROR.search(line.text))
-        if told and line.text.strip() and not _WRAPPER.search(line.text):
+        if told and line.text.strip() and (died or not _WRAPPER.search(line.text)):
             result.append(line)
     return result
 
@@ -91,17 +107,18 @@ def read(log):
 def parse(number, raw):
     """One line of a log as a :class:`Line`."""
     text = _ANSI.sub("", raw if len(raw) <= LONGEST else raw[: LONGEST // 2] + raw[-LONGEST // 2 :])
+    text = text[_FOREIGN.match(text).end() :] if _FOREIGN.match(text) else text
     process, level, day, clock = "", RAW, "", ""
     while True:
-        for pattern in (_TIME, _PROCESS, _RANK, _VLLM, _TORCH, _CANN):
+        for pattern in (_TIME, _PROCESS, _RANK, _VLLM, _LOGGING, _TORCH, _GLOG, _CANN, _GROUP):
             match = pattern.match(text)
             if not match or not match.group(0).strip():
                 continue
             if pattern is _TIME:
                 day, clock = match.groups()
             elif pattern in (_PROCESS, _RANK):
-                process = match.group(1)
-            else:
+                process = " ".join(filter(None, match.groups()))
+            elif pattern is not _GROUP:
                 level = max(level, _LEVELS[match.group(1)], key=_ORDER.index)
                 if pattern is _VLLM and not day:
                     day, clock = match.group(2) or "", match.group(3) or ""

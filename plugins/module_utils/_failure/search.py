@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The root cause in a log.
 
-Errors count before warnings. Of the known causes one that stands for itself wins, wherever it is; of those that name a family or
-echo a death elsewhere, and of exceptions that are not known, the earliest wins. Wrappers never count.
+Errors count before warnings. Of the known causes one that stands for itself wins, wherever it is, and one that is told in words
+before one that a call's return code tells; of those that name a family or echo a death elsewhere, and of exceptions that are not
+known, the earliest wins. An exception that is not known gives way to what the same message tells below it. Wrappers never count.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ UNKNOWN = Cause(
 )
 # While it serves, vLLM prints how many tokens it generates. What was logged before the last such line did not kill it.
 _GENERATES = re.compile(r"generation throughput: (?!0\.0\b)[\d.]+ tokens/s")
+# A call that failed with a code: another line may tell why.
+_RETURNED = re.compile(r"\berror (?:code|no)\b\D{0,4}\d|\bfailed: ?\d{6}\b|runtime result = \d", re.I)
+# How CANN goes on below the first line of a message.
+_GOES_ON = re.compile(r"\s|\[|E[A-Z]\d{4}\b|\d{4}-\d\d-\d\d-")
 _TELLING = re.compile(
     r"error|exception|fail|fatal|cannot|refused|denied|not found|invalid|timed? ?out|killed|abort|\bE[A-Z]\d{4}\b", re.I
 )
@@ -53,7 +58,7 @@ def explain(log, exit_code=None, plog=""):
         at most 300 characters; *consequence* is true for what mostly follows from a death elsewhere.
     """
     found = _found(_of_the_death(log), True)
-    if plog and not (found and found[0].rank == 0):
+    if plog and not (found and found[0].rank < 1):
         found += [finding._replace(rank=finding.rank + 0.5) for finding in _found(plog, False)]
         found.sort(key=lambda finding: finding.rank)
     result = {}
@@ -107,13 +112,22 @@ def _found(log, exceptions):
     """
     lines = logs.read(log)
     result = []
+    open_messages = {}  # by process: the exception that is not known and whose message goes on
     for line in lines:
         cause, facts = _cause_of(line)
+        unknown = open_messages.get(line.process)
+        if unknown and not _GOES_ON.match(line.text):
+            unknown = open_messages.pop(line.process) and None
+        if unknown and cause and cause.rank in (ROOT, GENERAL):
+            result.remove(open_messages.pop(line.process))
         if cause is None and exceptions and line.level != logs.WARNING and logs.EXCEPTION.match(line.text):
             cause, facts = UNKNOWN, {}
         if cause is not None:
             rank = {ROOT: 0, OUTER: 2}.get(cause.rank, 1) + (3 if line.level == logs.WARNING else 0)
+            rank += 0.2 if rank == 0 and _RETURNED.search(line.text) else 0
             result.append(Finding(rank, cause, line, facts))
+            if cause is UNKNOWN:
+                open_messages[line.process] = result[-1]
     result.sort(key=lambda finding: (finding.rank, finding.line.number))
     for finding in result[: 2 * MOST]:
         for detail in finding.cause.details:

@@ -67,7 +67,7 @@ CAUSES = (
         "Its folder must be on every node and in a mount of the plan (vllm_recipe_container.mounts); or take out the option of "
         "vllm_recipe_args.",
         patterns=(
-            r"(chat.?template|supplied chat template) .{0,20}\(?(?P<path>/\S+?\.jinja\w*)\)?.{0,80}(not|fail|No such|looks like a file)",
+            r"(chat.?template|supplied chat template) [^/]{0,20}(?P<path>/\S+?\.jinja\w*).{0,80}(not|fail|No such|looks like a file)",
             r"(plugin|parser|config|schema|template).{0,60}No such file or directory: '(?P<path>[^']+)'",
             r"No such file or directory: '(?P<path>[^']+)'",
         ),
@@ -103,12 +103,12 @@ CAUSES = (
     Cause(
         "certificate",
         "certificate and key",
-        "Certificate or key of the API cannot be used.",
+        "Certificate or key of the API cannot be used<<: {path}>>.",
         "'openssl x509 -noout -in CERT' and 'openssl rsa -noout -check -in KEY' on the node: both must be PEM, belong together and be readable; "
         "see vllm_recipe_tls.",
         patterns=(
             r"\bSSLError\b|KEY_VALUES_MISMATCH|key values mismatch|certificate verify failed|\bPEM lib\b|bad (password|decrypt)|ssl\.c:\d+"
-            r"|(certfile|keyfile|ssl_\w*file).{0,60}(No such|not found|denied)",
+            r"|(No such file or directory|Permission denied): '(?P<path>[^']+\.(pem|crt|cer|cert|key))'|(certfile|keyfile|ssl_\w*file).{0,60}(No such|not found|denied)",
         ),
         examples=("ssl.SSLError: [SSL: KEY_VALUES_MISMATCH] key values mismatch (_ssl.c:3900)",),
         source="Python, ssl",

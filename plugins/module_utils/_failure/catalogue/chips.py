@@ -47,7 +47,7 @@ CAUSES = (
         "Compare the driver's mounts of the plan (npu-smi, the driver's folder, libdcmi.so) with the node: 'docker exec "
         "CONTAINER npu-smi info'. To start without CPU binding set enable_cpu_binding to false in vllm_recipe_args "
         "(additional-config).",
-        patterns=(r"Can not get running npu info", r"BIND_CPU=0 to skip", r"npu-smi: (command )?not found"),
+        patterns=(r"Can not get running npu info", r"BIND_CPU=0 to skip", r"npu-smi\W{1,3}(command )?not found|No such file or directory: '([^']*/)?npu-smi'"),
         examples=("RuntimeError: Can not get running npu info, you can use BIND_CPU=0 to skip.",),
         source="vllm-ascend, CPU binding",
     ),
@@ -60,7 +60,8 @@ CAUSES = (
         patterns=(
             r"Failed to infer device type",
             r"No platform detected",
-            r"torch\.npu\.is_available\(\) is False|No NPU (device )?(is )?(found|available)|device count is 0",
+            r"torch\.npu\.is_available\(\) is False|No NPU (devices? )?(is |are )?(found|available|visible|detected)|device[_ ]count(\(\))? (is|returned) 0",
+            r"Device string must not be empty",
         ),
         examples=("RuntimeError: Failed to infer device type",),
         source="vllm-ascend issues 130 and 540",
@@ -284,7 +285,8 @@ CAUSES = (
         RUNTIME,
         "A call of CANN failed.",
         "Read CANN's log of the process (diagnostics.yml collects it).",
-        patterns=(r"call (acl|hccl) api failed|NPU function error|ACL stream synchronize failed|EZ9999|Inner Error!",),
+        patterns=(r"call (acl|hccl) api failed|(NPU|ACL|OPS|PTA) function error|ACL stream synchronize failed|EZ9999|Inner Error!"
+            r"|Inner error is reported as above",),
         rank=OUTER,
         examples=("[ERROR] 2026-11-20-06:04:59 (PID:55, Device:3, RankID:11) ERR00100 PTA call acl api failed.",),
         source="torch_npu",

@@ -166,7 +166,7 @@ CAUSES = (
         "HCCL does not support this collective on this board or topology (its code 5).",
         "Not a time-out. Compare hardware and image (images for A3 end with -a3), the number of chips of the group, and HCCL_ variables "
         "in vllm_recipe_env; start once with fewer parallel options.",
-        patterns=(r"HCCL function error.*error code is 5\b|HCCL_E_NOT_SUPPORT|hcclComm\w*\(.*error code is 5\b",),
+        patterns=(r"HCCL function error.*error code is 5\b|HCCL_E_NOT_SUPPORT|HCCL \w+: Unsupported data type|ERR02007|hcclComm\w*\(.*error code is 5\b",),
         examples=(
             "RuntimeError: create_config:torch_npu/csrc/distributed/HCCLUtils.cpp:148 HCCL function error: "
             "hcclCommInitRootInfoConfig(numRanks, &rootInfo, rank, config, &(comm->hcclComm_)), error code is 5",
@@ -214,7 +214,8 @@ CAUSES = (
         "and outside the range that the engine draws from.",
         patterns=(
             r"Failed to initialize (AdxlEngine|HIXL|the transfer engine|Mooncake)|(Adxl|HIXL|hixl)\w*.{0,40}init\w* fail",
-            r"TransferEngine.{0,40}(init|install)\w*.{0,30}(fail|error)|Mooncake.{0,60}init\w*.{0,20}(fail|error)",
+            r"TransferEngine.{0,40}(init|install)\w*.{0,30}(fail|error)|Mooncake.{0,60}(init|setup)\w*.{0,20}(fail|error)|(init|setup)\w* .{0,20}mooncake.{0,30}fail"
+            r"|LLMDataDist\.init\] failed",
         ),
         codes=("503900", "103900", "103905"),
         rank=GENERAL,
@@ -224,11 +225,12 @@ CAUSES = (
     Cause(
         "kv-transfer-connect",
         TRANSFER,
-        "A process cannot reach another one to transfer KV caches.",
+        "A process cannot reach another one to transfer KV caches<<: {peer}>>.",
         "The other side must run and its kv_port and data ports must pass the firewall; chips of both sides must reach each other "
         "('hccn_tool -i CHIP -ping -g address IP').",
         patterns=(
-            r"(cannot|failed to|unable to) (connect|open|get)\w* .{0,30}segment|Failed to connect.{0,40}(segment|metadata|engine)",
+            r"(cannot|failed to|unable to) (connect|open|get)\w* .{0,30}(segment|target):? ?(?P<peer>[\d.]+:\d+)?|Failed to connect.{0,40}(segment|metadata|engine)"
+            r"|Connect timeout to:? ?(?P<peer>[\d.]+:\d+)|LLM_LINK_FAILED|\[link\w*\] failed",
             r"(adxl|hixl|mooncake|transfer ?engine|kv transfer)\b.{0,80}(connect|link).{0,40}(fail|time ?d? ?out|refused|error)",
         ),
         codes=("103901", "103902", "103903", "103904"),

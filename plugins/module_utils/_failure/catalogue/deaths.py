@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.cause import GENERAL, Cause
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.cause import GENERAL, OUTER, Cause
 
 NATIVE = "native crash"
 
@@ -37,6 +37,7 @@ CAUSES = (
         examples=(
             "OCI runtime create failed: container_linux.go:380: starting container process caused: error mounting",
         ),
+        rank=GENERAL,
         source="Docker; Ascend Docker Runtime",
     ),
     Cause(
@@ -71,13 +72,23 @@ CAUSES = (
         "'dmesg' on the node and CANN's log (diagnostics.yml collects it) show where. Start once without jemalloc (npu_host_tuning_jemalloc) and "
         "without mounts over the image's libraries; then compare the driver with what the image's CANN needs, and try another release.",
         patterns=(
-            r"(?P<signal>Segmentation fault|Illegal instruction|SIGSEGV|SIGILL)|line \d+: +\d+ (?P<signal>Aborted)|(?P<signal>double free or corruption|corrupted size)"
+            r"(?P<signal>Segmentation fault|Illegal instruction|SIGSEGV|SIGILL)|Segfault encountered|Failed core proc.*: -(11|6|4)\b|line \d+: +\d+ (?P<signal>Aborted)|(?P<signal>double free or corruption|corrupted size)"
             r"|free\(\): invalid|malloc\(\): |Fatal Python error|terminate called",
         ),
         exits=(139, 134, 132, 136),
         rank=GENERAL,
         examples=("/etc/ascend-vllm/x/launch.sh: line 40:    17 Segmentation fault      (core dumped) vllm serve",),
         source="Linux",
+    ),
+    Cause(
+        "process-vanished",
+        NATIVE,
+        "A process of the service ended without a word: it was killed, mostly for want of host memory, or crashed outside of Python.",
+        "'dmesg | grep -i -e oom -e killed -e segfault' on the node, and CANN's log (diagnostics.yml collects it), tell which.",
+        patterns=(r"proc\w* \S+ died unexpectedly", r"actor died unexpectedly"),
+        rank=OUTER,
+        examples=("Worker proc VllmWorker-3 died unexpectedly, shutting down executor.",),
+        source="vLLM, executor",
     ),
     Cause(
         "stopped-from-outside",

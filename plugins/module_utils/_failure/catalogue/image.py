@@ -32,7 +32,7 @@ CAUSES = (
         "vllm_recipe_release).",
         patterns=(
             r"opp_kernel package|binary_info_config\.json|does not has any binary|Cannot find binary for op|binary kernel library",
-            r"(unsupported|unknown|invalid|not support\w*) ?soc ?(version|name)?|soc ?version.{0,40}(not support|unsupport|invalid|mismatch)",
+            r"(unsupported|unknown|invalid|not support\w*) soc\b|soc ?version.{0,40}(not support|unsupport|invalid|mismatch)",
         ),
         codes=("561107", "561112", "561113", "561108"),
         examples=(
@@ -51,6 +51,7 @@ CAUSES = (
             r"(?P<library>\blib(atb|hccl|ascendcl|opapi|acl\w*|runtime|ge_\w*|graph\w*|nnopbase|msprofiler|mki|lcal|asdops|tbe\w*)\w*\.so"
             r"[.\d]*): cannot open shared object",
             r"(?P<library>\b(?!lib(ascend_hal|dcmi|drvdsmi_host|c_sec)\.)[\w.+-]+\.so[.\d]*): cannot open shared object file",
+            r"No module named (?P<library>'(acl|te|tbe|hccl|opc_tool)\b[\w.]*')",
             r"(set_env\.sh|ascend-toolkit|nnal)\S*: No such file|ASCEND_(TOOLKIT_)?(HOME|OPP)_PATH.{0,40}(not set|unset|empty)",
         ),
         examples=("ImportError: libatb.so: cannot open shared object file: No such file or directory",),
@@ -79,7 +80,8 @@ CAUSES = (
             r"^AttributeError: (?P<what>(module|type object|partially initialized module) '[^']+' has no attribute .*|'\w+' object has no "
             r"attribute '\w+')",
             r"^ImportError: cannot import name (?P<what>'\w+' from '[\w.]+')",
-            r"^ModuleNotFoundError: No module named (?P<what>'(vllm|vllm_ascend|torch|torch_npu|transformers|triton|acl|te|tbe)\b[\w.]*')",
+            r"^ModuleNotFoundError: No module named (?P<what>'(vllm|vllm_ascend|torch|torch_npu|transformers|triton)\b[\w.]*')",
+            r"(?P<what>Torch not compiled with CUDA enabled|Parameter \w+ has unsupported type .*)",
             r"(?P<what>vllm[-_]?ascend.{0,40}(requires|incompatible|does not match).{0,60}vllm\b.*)",
         ),
         rank=GENERAL,
@@ -104,7 +106,8 @@ CAUSES = (
         "parallel option in vllm_recipe_args.",
         patterns=(
             r"Unsupported_Operator|Failed to find func by type|\b(op|operator|kernel)\b .{0,60}(is )?not support(ed)?\b",
-            r"not (currently )?implemented for|Could not run '\w+::\w+' with arguments from the 'NPU'|Not_Supported",
+            r"not (currently )?implemented for|Could not run '\w+::\w+' with arguments from the 'NPU'|Not_Supported"
+            r"|'_OpNamespace' '\w+' object has no attribute",
         ),
         codes=(
             "561103",

@@ -92,7 +92,7 @@ CAUSES = (
         "A process was killed (SIGKILL): mostly by the kernel, for want of host memory.",
         "'dmesg | grep -i -e oom -e killed' on the node says by whom: where it was the kernel, end what else takes memory; where it was "
         "not, somebody ended the container.",
-        patterns=(r"^(\S+: line \d+: +\d+ )?Killed\b(?! by)", r"exit ?code:? -9\b|signal 9\b|\bSIGKILL\b"),
+        patterns=(r"^(\S+: line \d+: +\d+ )?Killed\b(?! by)", r"exit ?code:? -9\b|Failed core proc.*: -9\b|signal 9\b|\bSIGKILL\b"),
         exits=(137,),
         rank=GENERAL,
         examples=("/etc/ascend-vllm/vllm-ascend/launch.sh: line 40:    17 Killed                  vllm serve",),
@@ -104,7 +104,7 @@ CAUSES = (
         "The container's shared memory is too small or full.",
         "Raise vllm_recipe_container.shm_size.",
         patterns=(
-            r"No space left on device.*(shm|psm_|torch_\d)|/dev/shm.*No space|(shm|shared memory object).*No space left",
+            r"No space left on device.*(shm|psm_|torch_\d)|(psm_|torch_\d)\S*:? .{0,40}No space left|out of shared memory|/dev/shm.*No space|(shm|shared memory object).*No space left",
             r"unable to (mmap|open shared memory)|insufficient shared memory",
         ),
         examples=("OSError: [Errno 28] No space left on device: '/dev/shm/psm_1'",),

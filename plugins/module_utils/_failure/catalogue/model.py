@@ -47,7 +47,7 @@ CAUSES = (
         patterns=(
             r"SafetensorError|(Incomplete|invalid|Header)\w*.{0,30}safetensors? ?header|MetadataIncompleteBuffer|HeaderTooLarge|InvalidHeader",
             r"git-lfs\.github\.com|invalid load key, 'v'|PytorchStreamReader failed|unexpected end of (file|data)",
-            r"JSONDecodeError|is not a valid JSON file(.*'(?P<path>/[^']+)')?",
+            r"JSONDecodeError|('(?P<path>/[^']+)' )?is not a valid JSON file",
         ),
         examples=(
             "safetensors_rust.SafetensorError: Error while deserializing header: incomplete metadata, file not fully covered",
@@ -61,6 +61,7 @@ CAUSES = (
         "Owner and mode of the folder on the node; on NFS with root squash the files must be readable for all ('chmod -R a+rX').",
         patterns=(
             r"Permission denied: '(?P<path>[^']*(\.safetensors|\.bin|\.json|/models?/|weights|tokenizer)[^']*)'",
+            r"Permission denied \(os error 13\)(:? '?(?P<path>/\S+[^\s']))?",
             r"Stale file handle|Input/output error(: '(?P<path>[^']+)')?|Transport endpoint is not connected",
         ),
         examples=("PermissionError: [Errno 13] Permission denied: '/opt/models/M/config.json'",),
@@ -89,9 +90,9 @@ CAUSES = (
         "The weights are not where the command looks for them, or are incomplete<<: {path}>>.",
         "Compare vllm_recipe_weights_dir with the directory on the node; it holds one directory per checkpoint.",
         patterns=(
-            r"Repo id must be in the form.*?(: '(?P<path>[^']+)'\.?)?$|Invalid repository ID or local directory.*?('(?P<path>[^']+)')?$",
+            r"Repo id must be in the form(.*?: '(?P<path>[^']+)')?|Invalid repository ID or local directory(.*?'(?P<path>[^']+)')?",
             r"does not appear to have a file named|Cannot find any model weights( with `(?P<path>[^`]+)`)?",
-            r"(FileNotFoundError|OSError)[^']*('(?P<path>[^']*))?(safetensors|config\.json)|not a valid model identifier",
+            r"No such file or directory\W+(?P<path>[^'\"]*(\.safetensors|\.index\.json|/config\.json))|not a valid model identifier",
             r"couldn't connect to 'https://huggingface\.co'|LocalEntryNotFoundError|MaxRetryError.*(huggingface|modelscope)"
             r"|We couldn't connect to .https://(huggingface|modelscope)",
         ),
@@ -106,7 +107,7 @@ CAUSES = (
         "in the checkpoint's config.json with the recipe; a checkpoint of one's own needs a release that can read it.",
         patterns=(
             r"KeyError: '(?P<tensor>[\w-]+\.[\w.-]*(weight|scale|offset|bias|qzeros)\w*)'",
-            r"(size|shape) mismatch|Attempted to load weight|does not match (the )?(shape|size)|The size of tensor a|assert \w*param\w*\.(size|shape)",
+            r"(size|shape) mismatch|Attempted to load weight|does not match (the )?(shape|size)|The size of tensor a|exceeds dimension size|assert \w*param\w*\.(size|shape)",
             r"weights were not initialized from checkpoint|There is no module or parameter named '(?P<tensor>[^']+)'",
         ),
         examples=("KeyError: 'model.layers.0.mlp.experts.w13_weight_scale'",),
@@ -119,8 +120,9 @@ CAUSES = (
         "Set quantization in vllm_recipe_args as the checkpoint needs it: ascend for checkpoints of ModelSlim, none where its config.json "
         "says it.",
         patterns=(
-            r"Quantization method specified in the model config|Unknown quantization method|quantization method .{0,40}(not supported|is unknown)",
-            r"(quant_model_description|quantization config)\S*.{0,60}(not found|No such file|missing|Could not find)",
+            r"Quantization method specified in the model config|Unknown quantization method|quantization method .{0,40}(not supported|is unknown)"
+            r"|\b\w+ quantization is (currently )?not supported",
+            r"(quant_model_description|quantization config)\S*.{0,60}(not found|No such file|missing)|(Could not|Cannot) find .{0,40}quant\w*(_description|_config| config)",
         ),
         examples=(
             "  Value error, Quantization method specified in the model config (fp8) does not match the quantization method specified in the "

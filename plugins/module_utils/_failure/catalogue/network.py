@@ -17,7 +17,8 @@ CAUSES = (
         patterns=(
             r"(bind\w* (to|on) |addr='tcp://)\S*?:(?P<port>\d{2,5})\b.*(already in use|errno: ?98|EADDRINUSE)",
             r"(Address already in use|EADDRINUSE).*?\baddr='tcp://[^']*:(?P<port>\d{2,5})'",
-            r"\(['\"][\d.:a-f]+['\"], (?P<port>\d{2,5})\).*address already in use",
+            r"\(['\"][\d.:a-f]+['\"], (?P<port>\d{2,5})\).*address already in use|port: (?P<port>\d+).*EADDRINUSE",
+            r"listen tcp\d? \S*:(?P<port>\d+): bind: address already in use|listen start failed, port\[(?P<port>\d+)\]",
             r"specific port\[(?P<port>\d+)\] fail|[Pp]ort (?P<port>\d{2,5}) is (already )?(in use|occupied|used)",
             r"Address already in use|already bound|bound already|EADDRINUSE|errno:? ?98\b",
         ),
@@ -36,6 +37,7 @@ CAUSES = (
         "Compare vllm_recipe_address and vllm_recipe_listen of the host with 'ip -br address' on it; take HCCL_IF_IP and data-parallel-address "
         "out of overrides, the plan sets both.",
         patterns=(
+            r"\('(?P<address>[^']+)', \d+\).*cannot assign requested|listen tcp\d? (?P<address>\S+):\d+: bind: cannot assign",
             r"Cannot assign requested address|EADDRNOTAVAIL|errno:? ?99\b",
             r"(HCCL_IF_IP|ip) ?\[?(?P<address>[\d.]+)\]?.{0,40}(not (found|exist|local)|is not on)",
         ),
@@ -94,7 +96,7 @@ CAUSES = (
         "Check that all of them run, the primary first, and that its RPC port can be reached from the secondaries through the firewall.",
         patterns=(
             r"Did not receive response from front-end process|Timed out waiting for coordinator|DistStoreError"
-            r"|Timed out after .* waiting for clients",
+            r"|Timed out after .* waiting for clients|connectFullMesh failed",
         ),
         rank=GENERAL,
         examples=(
@@ -109,7 +111,7 @@ CAUSES = (
         "Look at the other processes and nodes for an earlier error: logs.yml shows all.",
         patterns=(
             r"Connection reset by peer|Broken pipe|Connection closed by peer|Connection refused|\bEOFError\b|recvValue failed|Socket closed"
-            r"|RemoteDisconnected|RPC call to \w+ timed out|died (unexpectedly|with exit code)|ConnectionError\b",
+            r"|RemoteDisconnected|RPC call to \w+ timed out|died with exit code|ConnectionError\b",
         ),
         rank=FOLLOWS,
         examples=("RuntimeError: [gloo/transport/tcp/pair.cc:547] Connection closed by peer [10.0.0.12]:41526",),
