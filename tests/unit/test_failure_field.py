@@ -381,7 +381,7 @@ case("507057", "remote-chip-failed", died("RuntimeError: SUSPECT REMOTE ERROR. e
 case("roce-down", "link-down", died("RuntimeError: EJ0002: [PID: 703] The network port is down. Suggestion: check the network port of device 3."))
 case("tls", "tls-different", BEFORE + "[ERROR] HCCL(703,python3):2026-11-26-03:12:31.135.732 [hccl_socket_manager.cc:778] TLS config of local[enable] is inconsistent with remote[disable]\n" + AFTER)
 case("ranktable", "rank-table", died("RuntimeError: EI0004: [PID: 703] The ranktable is invalid,Reason:[The ranktable config devId is inconsistent with the local devId.]. Please check the configured ranktable."))
-case("ei0001", "hccl-environment", died("RuntimeError: EI0001: [PID: 703] Value 10 for environment variable HCCL_BUFFSIZE_X is invalid. Expected value: 1 to 2147483647."), "HCCL_BUFFSIZE_X=10")
+case("ei0001", "hccl-environment", died("RuntimeError: EI0001: [PID: 703] Value 10 for environment variable HCCL_BUFFSIZE_X is invalid. Expected value: 1 to 2147483647."), "HCCL_BUFFSIZE_X is 10")
 case("buffsize", "hccl-buffsize", died("RuntimeError: npu_moe_distribute_dispatch_v2 NPU function error: call aclnnMoeDistributeDispatchV4 failed, error code is 561002\nEZ9999[PID: 703]: HCCL_BUFFSIZE is too SMALL, maxBs = 512, h = 3072, epWorldSize = 16, localMoeExpertNum = 16, NEEDED_HCCL_BUFFSIZE(((maxBs * tokenNeedSizeDispatch * ep_worldsize * localMoeExpertNum) + (maxBs * tokenNeedSizeCombine * (k + sharedExpertNum))) * 2) = 1686MB, HCCL_BUFFSIZE=1024MB."), "1686")
 case("code5", "collectives-unsupported", died("RuntimeError: create_config:build/CMakeFiles/torch_npu.dir/compiler_depend.ts:148 HCCL function error: hcclCommInitRootInfoConfig(numRanks, &rootInfo, rank, config, &(comm->hcclComm_)), error code is 5"))
 case("reduce-double", "collectives-unsupported", died("RuntimeError: HCCL reduce: Unsupported data type at::kDouble\n[ERROR] 2026-11-26-03:12:31 (PID:703, Device:3, RankID:3) ERR02007 DIST feature not supported"))
@@ -411,9 +411,166 @@ case("ray-actor", "npu-out-of-memory", BEFORE + "(RayWorkerWrapper pid=2417, ip=
 case("ray-task", "error", BEFORE + "ray.exceptions.RayTaskError(OverflowError): ray::RayWorkerWrapper.execute_method() (pid=2417, ip=192.0.2.12, actor_id=ab)\n  File \"/vllm/worker.py\", line 3, in f\n    return g()\nOverflowError: int too big to convert\n", "first that was raised")
 case("key-attn", "error", died("KeyError: 'model.layers.61.self_attn.attn'"))
 
+# -- more shapes: other wordings, other writers, causes below what they cause ----------------------------------------------
+case("acl-text-only", "kernel-crash", died("RuntimeError: The Inner error is reported as above. The process exits for this inner error, and the current working operator name is RopeOperation.\n[ERROR] 2026-11-26-03:12:31 (PID:703, Device:3, RankID:-1) ERR00100 PTA call acl api failed\n[Error]: The vector core execution is abnormal.\nEZ9999: Inner Error!\nEZ9999: [PID: 703] 2026-11-26-03:12:31.1.2 (EZ9999): rtStreamSynchronize execute failed, reason=[vector core exception]"))
+case("inner-error-alone", "cann-call", died("RuntimeError: The Inner error is reported as above. The process exits for this inner error, and the current working operator name is HcclAllreduce."))
+case("inner-error-el0004", "npu-out-of-memory", died("RuntimeError: The Inner error is reported as above. The process exits for this inner error, and the current working operator name is aclnnCat.\nEL0004: [PID: 703] Failed to allocate memory."))
+case("soc-104", "no-kernels-for-chip", died("RuntimeError: Can not support soc_version: 104."))
+case("jit-default", "cann-start", died("RuntimeError: Get ACL JitCompile default value failed"))
+case("cuda-enabled", "versions-mismatch", died("AssertionError: Torch not compiled with CUDA enabled"))
+case("infer-schema", "versions-mismatch", died("ValueError: infer_schema(func): Parameter block_size has unsupported type list[int]. The valid types are: dict_keys([<class 'torch.Tensor'>])."))
+case("quant-key-weight", "checkpoint-misfit", died("KeyError: 'visual.blocks.0.attn.qkv.weight'"), "visual.blocks.0.attn.qkv.weight")
+case("ray-repeated", "checkpoint-misfit", BEFORE + "(RayWorkerWrapper pid=1949) ERROR 11-26 03:12:36 [worker_base.py:620]     param = params_dict[name] [repeated 14x across cluster]\n(RayWorkerWrapper pid=1949) ERROR 11-26 03:12:36 [worker_base.py:620] KeyError: 'model.layers.23.mlp.experts.w2_weight_offset' [repeated 14x across cluster]\n", "w2_weight_offset")
+case("bracketed-time", "error", "(Worker_TP1 pid=701) [2026-11-26 03:12:30] INFO modelslim_config.py:296: Using the vLLM Ascend modelslim Quantization now!\n(Worker_TP1 pid=701) [2026-11-26 03:12:31] ERROR worker.py:296: OverflowError: the draft is too deep\n")
+case("configuration-py", "weights-missing", api("OSError: /opt/models/M does not appear to have a file named configuration_deepseek.py. Checkout 'https://huggingface.co//opt/models/M/tree/main' for available files."))
+case("llmdatadist-link", "kv-transfer-connect", BEFORE + "(Worker_DP0_TP4_EP4 pid=704) llm_datadist.status.LLMException: [link] failed, error code is LLMStatusCode.LLM_LINK_FAILED, {5: 0, 21: 1}.\n")
+case("llmdatadist-init", "kv-transfer-start", died("llm_datadist.status.LLMException: [LLMDataDist.init] failed, error code is LLMStatusCode.LLM_FAILED, Failed to initialize llm datadist, options = {'llm.Role': 'Prompt'}."))
+case("nic-listen-port", "port-in-use", died("RuntimeError: createHCCLComm HCCL function error: HcclGetRootInfo(&hcclID), error code is 11\n[ERROR] 2026-11-26-03:12:31 (PID:703, Device:0, RankID:-1) ERR02200 DIST call hccl api failed.\nEJ0003: [PID: 703] 2026-11-26-03:12:31 Failed to bind the IP port. Reason: The IP address and port have been bound already.\n        TraceBack (most recent call last):\n        host nic listen start failed, port[60000], return[11]"), ":60000")
+case("hccl-code-15-ee9999", "cann-runtime", died("RuntimeError: create_config HCCL function error: hcclCommInitRootInfoConfig(numRanks, &rootInfo, rank, config, &(comm->hcclComm_)), error code is 15\nEE9999: Inner Error!\nEE9999: [PID: 703] get error: phyid:0 realDeviceId:0 is err:0x7010003"))
+case("hccl-code-7-alone", "hccl-call", died("RuntimeError: create_config HCCL function error: hcclCommInitRootInfoConfig(numRanks, &rootInfo, rank, config, &(comm->hcclComm_)), error code is 7"))
+case("ei0001-other-form", "hccl-environment", died("RuntimeError: EI0001: [PID: 703] Environment variable [HCCL_SOCKET_IFNAME] is invalid. Reason: it should be a name of an interface."), "HCCL_SOCKET_IFNAME")
+case("ei0002-rank", "peer-failed", died("RuntimeError: EI0002: [PID: 703] The wait execution of the Notify register times out. Reason: The Notify register has not received the Notify record from remote rank: [5]. base information: [x]."), "rank 5")
+case("ei0015", "hccl-timeout", died("RuntimeError: HcclCommInitRootInfoConfig failed\nEI0015: [PID: 703] Failed to collect cluster information of the communicator based on rootInfo detection. Reason: topo detect timeout."))
+case("ei0019", "port-in-use", died("RuntimeError: HCCL function error: HcclGetRootInfo(&hcclID), error code is 7\nEI0019: [PID: 703] Failed to enable listening for the host network adapter socket. Reason: The IP address 192.0.2.11 and port 60001 have been bound already."))
+case("ei0012", "peer-failed", died("RuntimeError: EI0012: [PID: 703] SDMA memory copy task exception occurred. Remote rank: [5]."))
+case("ei0014", "rank-table", died("RuntimeError: EI0014: [PID: 703] Value 9 for ranktable variable device_id is invalid. Expected value: 0-7."))
+case("pread-gloo-refused", "connection-lost", died("RuntimeError: [../third_party/gloo/gloo/transport/tcp/pair.cc:850] connect [127.0.1.1]:22113: Connection refused"))
+case("gloo-timeout", "peer-missing", died("RuntimeError: Gloo connectFullMesh failed with [../third_party/gloo/gloo/transport/tcp/pair.cc:144] timed out connecting: Connection timed out, remote=[192.0.2.12]:31005"))
+case("gloo-wait-timeout", "connection-lost", BEFORE + raised("RuntimeError: [../third_party/gloo/gloo/transport/tcp/unbound_buffer.cc:81] Timed out waiting 1800000ms for recv operation to complete") + AFTER)
+case("store-closed", "connection-lost", BEFORE + raised("torch.distributed.DistNetworkError: failed to recv, got 0 bytes") + AFTER)
+case("dp-address-other", "address-not-here", BEFORE + "(EngineCore_DP0 pid=600) torch.distributed.DistNetworkError: The server socket has failed to listen on any local network address. The server socket has failed to bind to 192.0.2.99:13345 (errno: 99 - Cannot assign requested address).\n", "192.0.2.99")
+case("port-name-none", "port-in-use", BEFORE + "OSError: [Errno 98] Address already in use\n")
+case("rpc-timeout", "connection-lost", BEFORE + "(EngineCore_DP0 pid=600) ERROR 11-26 04:00:00 [core.py:790] TimeoutError: RPC call to execute_model timed out.\n")
+case("shm-broadcast-worker-oom", "npu-out-of-memory", BEFORE + "(EngineCore_DP0 pid=600) ERROR 11-26 04:00:00 [dump_input.py:69] Dumping input data for V1 LLM engine (v0.20.2) with config: model='/opt/models/M', quantization=None\n(Worker_TP3 pid=703) ERROR 11-26 04:00:01 [multiproc_executor.py:822] RuntimeError: NPU out of memory. Tried to allocate 1.00 GiB\n(EngineCore_DP0 pid=600) ERROR 11-26 04:00:02 [core.py:790] TimeoutError: RPC call to sample_tokens timed out.\n")
+case("cgroup-oom-python", "host-out-of-memory", died("OSError: [Errno 12] Cannot allocate memory: '/opt/models/M/model-00001-of-00046.safetensors'"))
+case("pin-memory", "host-out-of-memory", died("RuntimeError: NPU function error: aclrtMallocHost, error code is 207001\n[Error]: Failed to apply for memory.\nEL0003: [PID: 703] Insufficient_Host_Memory"))
+case("exit-137-compose", "killed", "vllm-1  | INFO 11-26 03:10:01 [__init__.py:207] Platform plugin ascend is activated\nvllm-1 exited with code 137\n")
+case("bash-illegal", "native-crash", "/opt/launch.sh: line 22:     7 Illegal instruction     (core dumped) vllm serve\n")
+case("engine-core-signal-11", "native-crash", BEFORE + "(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore': -11}\n")
+case("worker-vanished", "process-vanished", BEFORE + "(EngineCore_DP0 pid=600) ERROR 11-26 04:00:00 [multiproc_executor.py:230] Worker proc VllmWorker-3 died unexpectedly, shutting down executor.\n(APIServer pid=1) ERROR 11-26 04:00:01 [async_llm.py:600] vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue. See stack trace (above) for the root cause.\n")
+case("rpc-cancelled", "process-vanished", BEFORE + "(EngineCore_DP0 pid=600) ERROR 11-26 04:00:00 [multiproc_executor.py:230] Worker proc VllmWorker-3 died unexpectedly, shutting down executor.\n(EngineCore_DP0 pid=600) concurrent.futures._base.CancelledError\n(APIServer pid=1) asyncio.exceptions.CancelledError\n")
+case("device-busy-mount", "engine-refused", 'docker: Error response from daemon: failed to create task for container: OCI runtime create failed: runc create failed: unable to start container process: error during container init: error mounting "/usr/local/Ascend/driver" to rootfs at "/usr/local/Ascend/driver": not a directory: unknown\n')
+case("shm-of-host", "disk-full", died("OSError: [Errno 28] No space left on device"))
+case("torch-save-inductor", "disk-full", died("torch._inductor.exc.InductorError: OSError: [Errno 28] No space left on device: '/tmp/torchinductor_root/ab'"), "/tmp/torchinductor_root/ab")
+case("yaml-config", "named-file-missing", USAGE + "FileNotFoundError: [Errno 2] No such file or directory: '/opt/serve.yml'\n", "/opt/serve.yml")
+case("tool-server", "bad-argument", "usage: vllm serve [model_tag] [options]\nvllm serve: error: argument --tool-call-parser: expected one argument\n", "--tool-call-parser")
+case("enable-auto-tool", "bad-argument", api("TypeError: Error: --enable-auto-tool-choice requires --tool-call-parser"))
+case("typed-json", "bad-value", api("pydantic_core._pydantic_core.ValidationError: 2 validation errors for CompilationConfig\ncudagraph_mode\n  Input should be an instance of CUDAGraphMode [type=is_instance_of, input_value='FUL', input_type=str]\nfoo\n  Unexpected keyword argument [type=unexpected_keyword_argument, input_value=1, input_type=int]"))
+case("unexpected-keyword", "bad-value", api("pydantic_core._pydantic_core.ValidationError: 1 validation error for SpeculativeConfig\nnum_spec_tokens\n  Unexpected keyword argument [type=unexpected_keyword_argument, input_value=3, input_type=int]"), "num_spec_tokens")
+case("block-size-ascend", "bad-value", api("pydantic_core._pydantic_core.ValidationError: 1 validation error for VllmConfig\n  Value error, block_size must be a multiple of 128 [type=value_error]"))
+case("served-both", "bad-argument", "usage: vllm serve [model_tag] [options]\nvllm serve: error: argument --headless: ignored explicit argument 'true'\n", "--headless")
+case("cert-chain", "certificate", BEFORE + "(APIServer pid=1) ssl.SSLError: [X509: KEY_VALUES_MISMATCH] key values mismatch (_ssl.c:4100)\n")
+case("root-squash", "checkpoint-permission", died("PermissionError: [Errno 13] Permission denied: '/opt/models/M/model.safetensors.index.json'"), "model.safetensors.index.json")
+case("truncated-shard", "checkpoint-damaged", died("safetensors_rust.SafetensorError: Error while deserializing header: MetadataIncompleteBuffer"))
+case("truncated-mmap", "bus-error", BEFORE + "/opt/launch.sh: line 22:     7 Bus error               (core dumped) vllm serve\n")
+case("bus-error-after-oom", "npu-out-of-memory", BEFORE + raised("RuntimeError: NPU out of memory. Tried to allocate 1.00 GiB") + "/opt/launch.sh: line 22:     7 Bus error               (core dumped) vllm serve\n")
+case("device-in-use-k8s", "device-used", "Error: failed to start container \"vllm\": Error response from daemon: device is occupied by another container\n")
+case("plugins-none", "no-npu-seen", api("RuntimeError: Failed to infer device type, please set the environment variable `VLLM_LOGGING_LEVEL=DEBUG` to turn on verbose logging to help debug the issue."))
+case("npu-not-initialised", "driver", died("RuntimeError: Initialize:torch_npu/csrc/core/npu/sys_ctrl/npu_sys_ctrl.cpp:217 NPU function error: aclInit, error code is 507899\n[Error]: An internal error occurs in the Driver module.\n        [drv api] drvGetPlatformInfo failed: drvRetCode=87!"))
+case("ascend-opp-path", "cann-not-set-up", died("RuntimeError: NPU function error: aclInit, error code is 148049\n[Error]: The 'ASCEND_OPP_PATH' environment variable is not set, or the value of the environment variable is incorrect."))
+case("no-soc", "cann-start", died("RuntimeError: NPU function error: aclInit, error code is 507008\n[Error]: Failed to obtain the SOC version."))
+case("device-start", "chip-open", died("RuntimeError: NPU function error: c10_npu::SetDevice(device_id), error code is 507033\n[Error]: Failed to start the device."))
+case("during-handling", "checkpoint-misfit", died("KeyError: 'layers.0.mlp.down_proj.weight_scale'\n\nDuring handling of the above exception, another exception occurred:\n\nTraceback (most recent call last):\n  File \"x\", line 3, in f\n    g()\nRuntimeError: loading failed"), "down_proj.weight_scale")
+case("interleaved", "error", BEFORE + '(VllmWorker rank=0 pid=8) ERROR 09-26 01:47:48 [m.py:546]   File "a.py", line 2, in f\n(VllmWorker rank=1 pid=9) ERROR 09-26 01:47:48 [m.py:546] OverflowError: too deep\n(VllmWorker rank=0 pid=8) ERROR 09-26 01:47:48 [m.py:546]     x = check("NPU out of memory")\n(VllmWorker rank=0 pid=8) ERROR 09-26 01:47:48 [m.py:546] OverflowError: too deep\n', "first that was raised")
+case("memory-words-in-kwargs", "error", died("OverflowError: cannot serve"), "first that was raised")
+
 
 @pytest.mark.parametrize("cause, word, log", FIELD)
 def test_the_cause_in_a_log_from_the_field(cause, word, log):
     first = (explain(log) or [{"id": "", "meaning": "", "advice": "", "line": ""}])[0]
     assert (first["id"], first["line"]) == (cause, first["line"])
     assert word in first["meaning"] + first["advice"]
+
+
+# What must not be taken for a cause: healthy starts, warnings, requests that were refused, words of users.
+BENIGN = [
+    "The argument `trust_remote_code` is to be used with Auto classes. It has no effect here and is ignored.",
+    "(APIServer pid=1) WARNING 11-26 03:10:10 [registry.py:430] Model architecture DeepSeekMTPModel is already registered, and will be overwritten",
+    "INFO 11-26 03:10:10 [utils.py:233] non-default args: {'trust_remote_code': True, 'error': 'connection refused', 'model': '/m'}",
+    "(APIServer pid=1) INFO 11-26 03:10:10 [logger.py:41] Received request cmpl-1: prompt: 'why does it say NPU out of memory? Killed', params: SamplingParams(n=1)",
+    '(APIServer pid=1) INFO:     192.0.2.30:51022 - "POST /v1/chat/completions HTTP/1.1" 400 Bad Request',
+    "(APIServer pid=1) WARNING 11-26 03:10:10 [api_server.py:1213] To indicate that the rope scaling is disabled set it to null",
+    "[rank0]:[W1126 03:12:31.1 compiler_depend.ts:117] Warning: Driver Version:  is invalid or not supported yet. (function operator())",
+    "[W1126 03:12:31.1 socket.cpp:464] [c10d] The hostname of the client socket cannot be retrieved. err=-3",
+    "[Gloo] Rank 0 is connected to 7 peer ranks. Expected number of connected peer ranks is : 7",
+    "(Worker_TP0 pid=700) INFO 11-26 03:10:10 [platform.py:183] PIECEWISE compilation enabled on NPU. use_inductor not supported - using only ACL Graph mode",
+    "(Worker_TP0 pid=700) WARNING 11-26 03:10:10 [utils.py:524] Currently, communication is performed using FFTS+ method, which reduces the number of available streams",
+    "(Worker_TP0 pid=700) [2026-11-26 03:10:10] WARNING cpu_binding.py:31: Permission denied to bind memory; skipped",
+    "E1126 03:10:10.100200 4120 transfer_metadata_plugin.cpp:300] no usable HCA, falls back to TCP".replace("E1126", "W1126"),
+    "I20261126 03:10:10.100200 4120 ascend_direct_transport.cpp:471] connect timeout is set to 10000, failed to connect will be retried",
+    "/usr/local/python3.11.14/lib/python3.11/site-packages/torch_npu/utils/storage.py:38: UserWarning: TypedStorage is deprecated. It will be removed in the future",
+    "<jemalloc>: Unsupported system page size",
+    "ERROR: ld.so: object '/usr/lib/aarch64-linux-gnu/libjemalloc.so.2' from LD_PRELOAD cannot be preloaded (cannot open shared object file): ignored.",
+    "vllm-1  | INFO 11-26 03:10:10 [importing.py:63] Triton not installed or not compatible; certain GPU-related functions will not be available.",
+    "vllm-1  | WARNING 11-26 03:10:03 [_custom_ops.py:20] Failed to import from vllm._C with ModuleNotFoundError(\"No module named 'vllm._C'\")",
+    "Nov 26 03:10:10 node1 docker[991]: (EngineCore_DP0 pid=600) WARNING 11-26 03:10:10 [core.py:1] prestart hook took 3 s",
+    "2026-11-26T03:10:10.100200300+08:00 stderr F INFO 11-26 03:10:10 [x.py:1] retry after Connection refused",
+    "2026-11-26 03:10:10,375 - modelscope - WARNING - Using branch: master as version is unstable, use with caution",
+    "2026-11-26 03:10:10,375 - modelscope - INFO - Target directory already exists, skipping creation; no such file or directory before",
+    "Loading safetensors checkpoint shards: 100% Completed | 46/46 [01:30<00:00,  1.97s/it]",
+    "(APIServer pid=1) INFO 11-26 03:10:10 [loggers.py:257] Engine 000: Avg prompt throughput: 507.0 tokens/s, Running: 107001 reqs",
+    "(APIServer pid=1) INFO:     Shutting down",
+    "(Worker_TP0 pid=700) INFO 11-26 03:10:10 [worker.py:1] Available KV cache memory: 20.1 GiB",
+    "Failed core proc(s): {}",
+    "........Process EngineCore_DP0:",
+    "npu-smi info: NPU 507015 OK",
+]
+
+
+@pytest.mark.parametrize("line", BENIGN)
+def test_what_is_no_cause(line):
+    assert explain(BEFORE + line + "\n") == []
+    first = explain(BEFORE + line + "\n" + raised("OverflowError: too deep") + AFTER)[0]
+    assert first["line"] == "OverflowError: too deep"
+
+
+# While it serves: what clients did wrong did not kill the service.
+REFUSED = """\
+(APIServer pid=1) ERROR 11-26 04:00:00 [serving_chat.py:240] Error in preprocessing prompt inputs
+(APIServer pid=1) ERROR 11-26 04:00:00 [serving_chat.py:240] Traceback (most recent call last):
+(APIServer pid=1) ERROR 11-26 04:00:00 [serving_chat.py:240]   File "/vllm/serving_chat.py", line 230, in create_chat_completion
+(APIServer pid=1) ERROR 11-26 04:00:00 [serving_chat.py:240]     raise ValueError(x)
+(APIServer pid=1) ERROR 11-26 04:00:00 [serving_chat.py:240] ValueError: This model's maximum context length is 8192 tokens. However, you requested 9000 tokens.
+"""
+# The same from uvicorn.
+ASGI = """\
+(APIServer pid=1) ERROR:    Exception in ASGI application
+(APIServer pid=1) Traceback (most recent call last):
+(APIServer pid=1)   File "/usr/lib/python3.11/site-packages/uvicorn/protocols/http/httptools_impl.py", line 409, in run_asgi
+(APIServer pid=1)     result = await app(
+(APIServer pid=1) ValueError: Input should be a list
+(APIServer pid=1)
+(APIServer pid=1) During handling of the above exception, another exception occurred:
+(APIServer pid=1)
+(APIServer pid=1) json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)
+(APIServer pid=1) INFO:     192.0.2.30:51022 - "POST /v1/chat/completions HTTP/1.1" 500 Internal Server Error
+"""
+
+
+def test_a_refused_request_gives_way_to_what_killed_the_service():
+    log = BEFORE + REFUSED + raised("RuntimeError: NPU out of memory. Tried to allocate 1.00 GiB") + AFTER
+    assert explain(log)[0]["id"] == "npu-out-of-memory"
+    log = BEFORE + REFUSED + raised("RuntimeError: ACL stream synchronize failed, error code:507018") + AFTER
+    assert explain(log)[0]["id"] == "aicpu-crash"
+    assert explain(BEFORE + REFUSED) == []
+    assert explain(BEFORE + ASGI) == []
+    assert explain(BEFORE + ASGI + raised("OverflowError: too deep"))[0]["line"] == "OverflowError: too deep"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["x" * 3_000_000, " " * 300_000, "error " * 200_000, "socket " * 100_000, "a.b." * 50_000, "'/" * 50_000, "| " * 50_000, "(" * 50_000],
+    ids=["letters", "spaces", "error", "socket", "dots", "quotes", "bars", "parentheses"],
+)
+def test_long_lines_do_not_take_long(line):
+    started = time.monotonic()
+    explain("\n".join([line] * 3))
+    assert time.monotonic() - started < 2
+
+
+def test_three_megabytes_are_read_in_time():
+    log = died("RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB")
+    log = log * (3_000_000 // len(log))
+    started = time.monotonic()
+    assert explain(log)[0]["id"] == "npu-out-of-memory"
+    assert time.monotonic() - started < 10  # some two seconds on an idle machine

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-LONGEST = 4000  # characters of a line that are looked at, from both ends: patterns must not take minutes for a line of megabytes
+LONGEST = 2000  # characters of a line that are looked at, from both ends: patterns must not take minutes for a line of megabytes
 ERROR, WARNING, INFO, RAW = "error", "warning", "info", ""
 
 # What journald and Compose put before each line.
@@ -16,11 +16,11 @@ _FOREIGN = re.compile(
 )
 # What stands before the text of a line, one after the other: the engine's time, vLLM's process, torch's rank, the level as vLLM,
 # Python's logging, torch, glog and CANN write it, and the bars of an exception group.
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:[.,]\d{1,6})?)\d*(?:Z|[+-]\d\d:?\d\d)? (?:std(?:out|err) [FP] )?")
+_TIME = re.compile(r"\[?(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:[.,]\d{1,6})?)\d*(?:Z|[+-]\d\d:?\d\d)?\]? (?:std(?:out|err) [FP] )?")
 _PROCESS = re.compile(r"\(([A-Za-z]\w*) (?:(rank=\d+) )?[^)]*?pid=\d+[^)]*\) ?")
 _RANK = re.compile(r"\[(rank\d+|Stage-\d+)\]:? ?")
 _VLLM = re.compile(
-    r"(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b[ :]+(?:(\d\d-\d\d)(?: (\d\d:\d\d:\d\d))?)?(?: ?\[?[\w./-]+:\d+\])? ?"
+    r"(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b[ :]+(?:(\d\d-\d\d)(?: (\d\d:\d\d:\d\d))?)?(?: ?\[?[\w./-]+:\d+[\]:])? ?"
 )
 _TORCH = re.compile(r"\[([IWEF])\d{3,4}(?: (\d\d:\d\d:\d\d)\.\d+)? [^\]]*\] ?")
 _LOGGING = re.compile(r"(?:- )?(?:[\w.-]+ - )?(DEBUG|INFO|WARNING|ERROR|CRITICAL) - (?:[\w.-]+ - )?")
@@ -36,6 +36,9 @@ _LEVELS = {
 }
 _ORDER = (RAW, INFO, WARNING, ERROR)
 _FRAME = re.compile(r'\s*File "[^"]*", line \d+')
+# What a request of a client met: it does not kill the service.
+_REQUEST = re.compile(r"\[?(?:[\w./-]*/)?serving\w*\.py:\d+[\]:]")
+_ASGI = "Exception in ASGI application"  # uvicorn's words for the same
 _SOURCE = re.compile(r"\s+(?:raise|return|assert|await|self\.|super\(\)|\^+$|~+)")
 _CANN_ERROR = re.compile(r"\bE[A-Z]\d{4}\b")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -83,9 +86,15 @@ def read(log):
     warnings.
     """
     result = []
-    in_traceback = set()  # processes
+    in_traceback, in_request = set(), set()  # processes
     for number, raw in enumerate(log.splitlines()):
         line = parse(number, raw)
+        if line.level:
+            in_request.discard(line.process)
+        if _ASGI in line.text:
+            in_request.add(line.process)  # the traceback below it has no levels
+        if line.process in in_request:
+            continue
         if _FRAME.match(line.text):
             in_traceback.add(line.process)
             continue
@@ -95,11 +104,11 @@ def read(log):
             in_traceback.discard(line.process)
         if _SOURCE.match(line.text):
             continue  # of a frame whose head is not there, or of two processes that wrote at once
-        died = _SIGNALLED.search(line.text)
+        died = _SIGNALLED.search(line.text) if "proc(s)" in line.text else None
         if died:
             line.text = died.group(0)
         told = line.level != INFO and (line.level != WARNING or _CANN_ERROR.search(line.text))
-        if told and line.text.strip() and (died or not _WRAPPER.search(line.text)):
+        if told and line.text.strip() and (died or not _WRAPPER.search(line.text)) and not _REQUEST.search(raw[:200]):
             result.append(line)
     return result
 

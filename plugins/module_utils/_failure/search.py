@@ -39,8 +39,8 @@ UNKNOWN = Cause(
 _GENERATES = re.compile(r"generation throughput: (?!0\.0\b)[\d.]+ tokens/s")
 # A call that failed with a code: another line may tell why.
 _RETURNED = re.compile(r"\berror (?:code|no)\b\D{0,4}\d|\bfailed: ?\d{6}\b|runtime result = \d", re.I)
-# How CANN goes on below the first line of a message.
-_GOES_ON = re.compile(r"\s|\[|E[A-Z]\d{4}\b|\d{4}-\d\d-\d\d-")
+# How CANN and pydantic go on below the first line of a message.
+_GOES_ON = re.compile(r"\s|\[|E[A-Z]\d{4}\b|\d{4}-\d\d-\d\d-|[\w.]+$")
 _TELLING = re.compile(
     r"error|exception|fail|fatal|cannot|refused|denied|not found|invalid|timed? ?out|killed|abort|\bE[A-Z]\d{4}\b", re.I
 )
@@ -100,8 +100,9 @@ def first_to_fail(causes):
 def _of_the_death(log):
     """The log without what was printed while the service still generated tokens; whole where nothing is left then."""
     marks = [match.end() for match in _GENERATES.finditer(log)]
-    # The figure is of the ten seconds before: the death may lie in front of the last one.
-    rest = log[marks[-2] :] if len(marks) > 1 else log
+    if len(marks) < 2:
+        return log
+    rest = log[marks[-2] :]  # the figure is of the ten seconds before: the death may lie in front of the last one
     return rest if any(line.level == logs.ERROR or _ANY.search(line.text) for line in logs.read(rest)) else log
 
 
@@ -113,8 +114,10 @@ def _found(log, exceptions):
     lines = logs.read(log)
     result = []
     open_messages = {}  # by process: the exception that is not known and whose message goes on
+    known = {}  # by text: sixteen workers say the same
     for line in lines:
-        cause, facts = _cause_of(line)
+        cause, facts = known[line.text] if line.text in known else known.setdefault(line.text, _cause_of(line))
+        facts = dict(facts)
         unknown = open_messages.get(line.process)
         if unknown and not _GOES_ON.match(line.text):
             unknown = open_messages.pop(line.process) and None
@@ -128,6 +131,14 @@ def _found(log, exceptions):
             result.append(Finding(rank, cause, line, facts))
             if cause is UNKNOWN:
                 open_messages[line.process] = result[-1]
+    outer = next((finding.line for finding in result if finding.rank == 2), None)
+    if outer:  # what other processes noticed later is told after the call that failed first
+        result = [
+            finding._replace(rank=2.1)
+            if finding.cause.rank == FOLLOWS and finding.rank == 1 and outer.number < finding.line.number and finding.line.process not in ("", outer.process)
+            else finding
+            for finding in result
+        ]
     result.sort(key=lambda finding: (finding.rank, finding.line.number))
     for finding in result[: 2 * MOST]:
         for detail in finding.cause.details:

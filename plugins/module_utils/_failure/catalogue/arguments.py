@@ -31,6 +31,7 @@ CAUSES = (
             r"\berror: argument (?P<argument>\S+): .+",
             r"\bvllm[\w. -]*: error: .+",
             r"\bapi_server\.py: error: .+",
+            r"\bError: (?P<argument>--[\w-]+) requires --[\w-]+",
         ),
         examples=("vllm serve: error: argument --port: invalid int value: 'http'",),
         source="vLLM, argparse",
@@ -81,9 +82,10 @@ CAUSES = (
     Cause(
         "bad-value",
         REFUSED,
-        "vLLM refuses a value of its configuration.",
+        "vLLM refuses a value of its configuration<<: {argument}>>.",
         "Correct it in vllm_recipe_args.",
-        patterns=(r"Value error, .*", r"Input should be .*\[type=", r"must be divisible by tensor.?parallel"),
+        patterns=(r"Value error, .*", r"(Input should be|Unexpected keyword argument|Field required) ?.*\[type=", r"must be divisible by tensor.?parallel"),
+        details=(r"^(?P<argument>[a-z]\w*(\.\w+)*)$",),  # pydantic names the field in a line of its own
         examples=("  Value error, expert_tensor_parallel_size is not supported",),
         source="vLLM, pydantic",
     ),

@@ -114,7 +114,7 @@ CAUSES = (
         "'npu-smi info' on the node; then the devices and driver mounts of the plan.",
         patterns=(
             r"dcmi mod(ule|el) initializ\w+ failed|dcmi_init.*fail",
-            r"drvRet=|Can't get ascend_hal device count|lib(ascend_hal|dcmi|drvdsmi_host|c_sec)\.so",
+            r"drvRet(Code)?=|Can't get ascend_hal device count|lib(ascend_hal|dcmi|drvdsmi_host|c_sec)\.so",
             r"rtGetDeviceCount.*fail|(drv|dsmi|hal)\w* ?\D{0,12}(?<!\w)-80\d\d\b",
             r"kernel module .*(davinci|drv_)\w* .*(not|fail)",
         ),
@@ -238,7 +238,7 @@ CAUSES = (
         "(vllm_recipe_image; images for A3 end with -a3).",
         patterns=(
             r"GELib::\w*Initialize failed|GEInitialize\w* failed|aclInit\w*.{0,20}fail|AclSetCompileopt.{0,120}error code",
-            r"acl ?init.{0,20}error|SetPrecisionMode.{0,60}error code",
+            r"acl ?init.{0,20}error|Get ACL JitCompile|SetPrecisionMode.{0,60}error code",
         ),
         codes=("500000", "500001", "500002", "500003", "500004", "507008"),
         rank=GENERAL,

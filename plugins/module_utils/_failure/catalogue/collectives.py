@@ -67,7 +67,7 @@ CAUSES = (
         "Look at the other ranks and nodes for an earlier error: logs.yml shows all. Where no one has an error, the links lose "
         "packets ('hccn_tool -i CHIP -stat -g') or one rank is slow (HCCL_EXEC_TIMEOUT).",
         patterns=(
-            r"Notify register waits|Waiting peer rank: (?P<rank>\d+)|error cqe|CQE occurred|SDMA .{0,30}exception",
+            r"Notify register waits|Waiting peer (rank|end): (?P<rank>\d+)|remote rank:? ?\[?(?P<rank>\d+)|error cqe|CQE occurred|SDMA .{0,30}exception",
             r"HCCL function error.*error code is 21\b",
         ),
         codes=("EI0002", "EI0012", "EI0013", "EI0018"),
@@ -92,12 +92,12 @@ CAUSES = (
     Cause(
         "hccl-environment",
         "value refused",
-        "HCCL refuses a value of its environment<<: {name}={value}>><<, wanted {wanted}>>.",
+        "HCCL refuses a value of its environment<<: {name}>><< is {value}>><<, wanted {wanted}>>.",
         "Correct it in vllm_recipe_env.",
         patterns=(
             r"Value (?P<value>\S+) for environment variable (?P<name>\w+) is invalid(?:\. Expected value: (?P<wanted>[^.\n]+))?",
             r"Value (?P<value>\S+) for config (?P<name>\w+) is invalid(?:\. Expected value: (?P<wanted>[^.\n]+))?",
-            r"Config_Error_Invalid_Environment_Variable",
+            r"Environment variable \[?(?P<name>\w+)\]? is invalid|Config_Error_Invalid_Environment_Variable",
         ),
         codes=("EI0001", "EI0016"),
         examples=(

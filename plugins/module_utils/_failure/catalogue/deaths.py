@@ -47,7 +47,7 @@ CAUSES = (
         "The image is not one of vllm-ascend, or its PATH was replaced: compare vllm_recipe_image with the release's, and take PATH out of "
         "vllm_recipe_env.",
         patterns=(
-            r"line \d+: (?P<command>\S+): (command )?not found|(exec|executable file).{0,20}\"?(?P<command>[\w./-]+)\"?.{0,20}not found|(?P<command>[\w./-]+): command not found",
+            r"line \d+: (?P<command>\S+): (command )?not found|(exec|executable file).{0,20}\"?(?P<command>[\w./-]+)\"?.{0,20}not found|(?<![\w./-])(?P<command>[\w./-]+): command not found",
         ),
         exits=(127,),
         examples=("/etc/ascend-vllm/x/launch.sh: line 40: vllm: command not found",),
@@ -72,7 +72,7 @@ CAUSES = (
         "'dmesg' on the node and CANN's log (diagnostics.yml collects it) show where. Start once without jemalloc (npu_host_tuning_jemalloc) and "
         "without mounts over the image's libraries; then compare the driver with what the image's CANN needs, and try another release.",
         patterns=(
-            r"(?P<signal>Segmentation fault|Illegal instruction|SIGSEGV|SIGILL)|Segfault encountered|Failed core proc.*: -(11|6|4)\b|line \d+: +\d+ (?P<signal>Aborted)|(?P<signal>double free or corruption|corrupted size)"
+            r"(?P<signal>Segmentation fault|Illegal instruction|SIGSEGV|SIGILL)|Segfault encountered|Failed core proc.*: -(11|6|4)\b|exited with code (139|134|132)\b|line \d+: +\d+ (?P<signal>Aborted)|(?P<signal>double free or corruption|corrupted size)"
             r"|free\(\): invalid|malloc\(\): |Fatal Python error|terminate called",
         ),
         exits=(139, 134, 132, 136),

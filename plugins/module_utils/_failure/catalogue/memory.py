@@ -19,13 +19,13 @@ CAUSES = (
         "lower max-num-batched-tokens.",
         patterns=(
             r"larger than the (available KV cache memory|maximum number of tokens that can be stored in KV cache)",
-            r"(?P<need>[\d.]+) ?GiB KV cache is needed, which is larger than the available KV cache memory \((?P<have>[\d.]+) ?GiB",
+            r"(?<![\d.])(?P<need>[\d.]+) ?GiB KV cache is needed, which is larger than the available KV cache memory \((?P<have>[\d.]+) ?GiB",
             r"No available memory for the cache blocks",
             r"max(imum)? (seq|model) len(gth)? .{0,60}KV cache",
         ),
         details=(
             r"estimated maximum model length is (?P<length>\d+)",
-            r"(?P<need>[\d.]+) ?GiB KV cache is needed.*available KV cache memory \((?P<have>[\d.]+) ?GiB",
+            r"(?<![\d.])(?P<need>[\d.]+) ?GiB KV cache is needed.*available KV cache memory \((?P<have>[\d.]+) ?GiB",
         ),
         examples=(
             "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization` when initializing the "
@@ -42,15 +42,18 @@ CAUSES = (
         "Something else holds HBM: less is free than gpu-memory-utilization asks for<< ({free} of {total} GiB free, {wanted} GiB "
         "wanted)>>.",
         "'npu-smi info' on the node lists processes and memory: end what is left over. Else lower gpu-memory-utilization in "
-        "vllm_recipe_args<< below {share}>>.",
+        "vllm_recipe_args<<: {fits} is what is free now>>.",
         patterns=(
-            r"Free memory on device\D{0,12}\((?P<free>[\d.]+)/(?P<total>[\d.]+) ?GiB\)"
+            r"Free memory on device[^(]{0,20}\((?P<free>[\d.]+)/(?P<total>[\d.]+) ?GiB\)"
             r".*?desired GPU memory utilization(?: \((?P<share>[\d.]+), (?P<wanted>[\d.]+) ?GiB\))?",
-            r"Free memory on device|is less than desired GPU memory utilization",
+            r"Free memory on device|Error in memory profiling|is less than desired GPU memory utilization",
         ),
         examples=(
             "ValueError: Free memory on device (3.2/60.9 GiB) on startup is less than desired GPU memory utilization (0.9, 54.81 "
             "GiB). Decrease GPU memory utilization or reduce GPU memory used by other processes.",
+        ),
+        derived=lambda facts: (
+            {"fits": f"{int(100 * float(facts['free']) / float(facts['total'])) / 100:.2f}"} if "free" in facts else {}
         ),
         source="vLLM, worker start",
     ),
@@ -92,7 +95,7 @@ CAUSES = (
         "A process was killed (SIGKILL): mostly by the kernel, for want of host memory.",
         "'dmesg | grep -i -e oom -e killed' on the node says by whom: where it was the kernel, end what else takes memory; where it was "
         "not, somebody ended the container.",
-        patterns=(r"^(\S+: line \d+: +\d+ )?Killed\b(?! by)", r"exit ?code:? -9\b|Failed core proc.*: -9\b|signal 9\b|\bSIGKILL\b"),
+        patterns=(r"^(\S+: line \d+: +\d+ )?Killed\b(?! by)", r"exit(ed with)? ?code:? (-9|137)\b|Failed core proc.*: -9\b|signal 9\b|\bSIGKILL\b"),
         exits=(137,),
         rank=GENERAL,
         examples=("/etc/ascend-vllm/vllm-ascend/launch.sh: line 40:    17 Killed                  vllm serve",),

@@ -32,7 +32,9 @@ CAUSES = (
         "model unknown to this image",
         "The checkpoint brings code of its own, which vLLM may not run.",
         "Set trust-remote-code in vllm_recipe_args, if you trust the checkpoint.",
-        patterns=(r"trust_remote_code|contains custom code which must be executed",),
+        patterns=(
+            r"(set(ting)?( the option)?|pass) .?trust_remote_code|contains custom code which must be executed|requires you to execute the \w+ file",
+        ),
         examples=(
             "ValueError: The repository contains custom code which must be executed to correctly load the model. Set trust_remote_code=True",
         ),

@@ -23,7 +23,7 @@ CAUSES = (
             r"Address already in use|already bound|bound already|EADDRINUSE|errno:? ?98\b",
         ),
         codes=("EJ0003", "EI0019", "EI0020"),
-        details=(r"tcp://\S*?:(?P<port>\d{2,5})\b", r"bind to \S*?:(?P<port>\d{2,5})\b"),
+        details=(r"tcp://\S*?:(?P<port>\d{2,5})\b", r"listen\w* .{0,20}port\[(?P<port>\d{2,5})\]", r"bind to \S*?:(?P<port>\d{2,5})\b"),
         examples=(
             "OSError: [Errno 98] Address already in use",
             "zmq.error.ZMQError: Address already in use (addr='tcp://10.0.0.11:2347')",
@@ -81,7 +81,6 @@ CAUSES = (
         patterns=(
             r"client socket has (timed out|failed).*connect to \(?(?P<host>[\w.:-]+), (?P<port>\d+)",
             r"No route to host|Network is unreachable|(connect\w*|socket).{0,80}(timed out|Connection refused).{0,60}(?P<host>\d+\.\d+\.\d+\.\d+)[:, ]+(?P<port>\d+)",
-            r"DistNetworkError",
         ),
         details=(r"connect to \(?(?P<host>[\w.:-]+), (?P<port>\d+)",),
         examples=(
@@ -111,7 +110,7 @@ CAUSES = (
         "Look at the other processes and nodes for an earlier error: logs.yml shows all.",
         patterns=(
             r"Connection reset by peer|Broken pipe|Connection closed by peer|Connection refused|\bEOFError\b|recvValue failed|Socket closed"
-            r"|RemoteDisconnected|RPC call to \w+ timed out|died with exit code|ConnectionError\b",
+            r"|RemoteDisconnected|Timed out waiting \d+ms for (recv|send) operation|DistNetworkError: failed to (recv|send)|RPC call to \w+ timed out|died with exit code|ConnectionError\b",
         ),
         rank=FOLLOWS,
         examples=("RuntimeError: [gloo/transport/tcp/pair.cc:547] Connection closed by peer [10.0.0.12]:41526",),
