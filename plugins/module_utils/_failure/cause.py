@@ -39,7 +39,19 @@ class Cause:
     """
 
     def __init__(
-        self, id, kind, meaning, advice, patterns=(), codes=(), details=(), derived=None, exits=(), rank=ROOT, examples=(), source=""
+        self,
+        id,
+        kind,
+        meaning,
+        advice,
+        patterns=(),
+        codes=(),
+        details=(),
+        derived=None,
+        exits=(),
+        rank=ROOT,
+        examples=(),
+        source="",
     ):
         self.id, self.kind, self.meaning, self.advice = id, kind, meaning, advice
         self.patterns = tuple(_compiled(pattern) for pattern in patterns)

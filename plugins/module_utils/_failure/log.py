@@ -11,12 +11,12 @@ LONGEST = 2000  # characters of a line that are looked at, from both ends: patte
 ERROR, WARNING, INFO, RAW = "error", "warning", "info", ""
 
 # What journald and Compose put before each line.
-_FOREIGN = re.compile(
-    r"(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ [\w.@-]+\[\d+\]: |[\w.-]+ +\| )"
-)
+_FOREIGN = re.compile(r"(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ [\w.@-]+\[\d+\]: |[\w.-]+ +\| )")
 # What stands before the text of a line, one after the other: the engine's time, vLLM's process, torch's rank, the level as vLLM,
 # Python's logging, torch, glog and CANN write it, and the bars of an exception group.
-_TIME = re.compile(r"\[?(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:[.,]\d{1,6})?)\d*(?:Z|[+-]\d\d:?\d\d)?\]? (?:std(?:out|err) [FP] )?")
+_TIME = re.compile(
+    r"\[?(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d(?:[.,]\d{1,6})?)\d*(?:Z|[+-]\d\d:?\d\d)?\]? (?:std(?:out|err) [FP] )?"
+)
 _PROCESS = re.compile(r"\(([A-Za-z]\w*) (?:(rank=\d+) )?[^)]*?pid=\d+[^)]*\) ?")
 _RANK = re.compile(r"\[(rank\d+|Stage-\d+)\]:? ?")
 _VLLM = re.compile(
@@ -37,7 +37,7 @@ _LEVELS = {
 _ORDER = (RAW, INFO, WARNING, ERROR)
 _FRAME = re.compile(r'\s*File "[^"]*", line \d+')
 # What a request of a client met: it does not kill the service.
-_REQUEST = re.compile(r"\[?(?:[\w./-]*/)?serving\w*\.py:\d+[\]:]")
+_REQUEST = re.compile(r"\[?(?:[\w./-]*/)?(?:serving\w*|\w*(?:tool|reasoning)_parser)\.py:\d+[\]:]")
 _ASGI = "Exception in ASGI application"  # uvicorn's words for the same
 _SOURCE = re.compile(r"\s+(?:raise|return|assert|await|self\.|super\(\)|\^+$|~+)")
 _CANN_ERROR = re.compile(r"\bE[A-Z]\d{4}\b")
@@ -57,26 +57,25 @@ _WRAPPER = re.compile(
 _SIGNALLED = re.compile(r"Failed core proc\(s\): \{[^}]*: -\d+[^}]*\}")
 # The last line of a Python traceback.
 EXCEPTION = re.compile(
-    r"^(?:[A-Za-z_][\w]*\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Timeout|Fault|Warning|OutOfMemory|Died)\b(?:: |:?$)"
+    r"^(?:[A-Za-z_][\w]*\.)*(?:_?[A-Z]\w*)?(?:Error|Exception|Exit|Interrupt|Timeout|Fault|Warning|OutOfMemory|Died)\b(?:: |:?$)"
 )
+# The same below frames, where it may have any name.
+_RAISED = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*(?::? .*|:)?$")
 
 
 class Line:
     """One line of a log.
 
     ``number`` from 0, ``process`` such as ``Worker_DP0_TP3_EP3`` or empty, ``level`` as ERROR, WARNING, INFO or RAW where none
-    is printed, ``time`` as text that sorts within one log or empty, ``text`` without what stands before it.
+    is printed, ``time`` as text that sorts within one log or empty, ``text`` without what stands before it, ``raised`` where it is
+    an exception.
     """
 
-    __slots__ = ("number", "process", "level", "time", "text")
+    __slots__ = ("level", "number", "process", "raised", "text", "time")
 
     def __init__(self, number, process, level, time, text):
         self.number, self.process, self.level, self.time, self.text = number, process, level, time, text
-
-    @property
-    def worker(self):
-        """Is it of a process that works on a chip?"""
-        return self.process.startswith(("Worker", "VllmWorker", "rank", "EngineCore"))
+        self.raised = EXCEPTION.match(text) is not None
 
 
 def read(log):
@@ -102,6 +101,7 @@ def read(log):
             if line.text[:1] in (" ", "\t", "|") or not line.text:
                 continue  # the source of a frame
             in_traceback.discard(line.process)
+            line.raised = line.raised or _RAISED.match(line.text) is not None
         if _SOURCE.match(line.text):
             continue  # of a frame whose head is not there, or of two processes that wrote at once
         died = _SIGNALLED.search(line.text) if "proc(s)" in line.text else None

@@ -5,7 +5,7 @@
 
 Errors count before warnings. Of the known causes one that stands for itself wins, wherever it is, and one that is told in words
 before one that a call's return code tells; of those that name a family or echo a death elsewhere, and of exceptions that are not
-known, the earliest wins. An exception that is not known gives way to what the same message tells below it. Wrappers never count.
+known, the earliest wins. Of one message, an exception that is not known gives way to what stands below it. Wrappers never count.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ UNKNOWN = Cause(
     "The line is the first that was raised; the traceback above it in the log names the place. Search the issues of vllm-ascend for it.",
     rank=GENERAL,
 )
+FAMILY = "cann-runtime"  # says no more than that a call failed
 # While it serves, vLLM prints how many tokens it generates. What was logged before the last such line did not kill it.
 _GENERATES = re.compile(r"generation throughput: (?!0\.0\b)[\d.]+ tokens/s")
 # A call that failed with a code: another line may tell why.
@@ -113,7 +114,7 @@ def _found(log, exceptions):
     """
     lines = logs.read(log)
     result = []
-    open_messages = {}  # by process: the exception that is not known and whose message goes on
+    open_messages = {}  # by process: what says little, and whose message goes on
     known = {}  # by text: sixteen workers say the same
     for line in lines:
         cause, facts = known[line.text] if line.text in known else known.setdefault(line.text, _cause_of(line))
@@ -121,21 +122,24 @@ def _found(log, exceptions):
         unknown = open_messages.get(line.process)
         if unknown and not _GOES_ON.match(line.text):
             unknown = open_messages.pop(line.process) and None
-        if unknown and cause and cause.rank in (ROOT, GENERAL):
+        if unknown and cause and cause.rank in (ROOT, GENERAL) and cause.id != FAMILY:
             result.remove(open_messages.pop(line.process))
-        if cause is None and exceptions and line.level != logs.WARNING and logs.EXCEPTION.match(line.text):
+        if cause is None and exceptions and line.level != logs.WARNING and line.raised:
             cause, facts = UNKNOWN, {}
         if cause is not None:
             rank = {ROOT: 0, OUTER: 2}.get(cause.rank, 1) + (3 if line.level == logs.WARNING else 0)
             rank += 0.2 if rank == 0 and _RETURNED.search(line.text) else 0
             result.append(Finding(rank, cause, line, facts))
-            if cause is UNKNOWN:
+            if cause is UNKNOWN or cause.id == FAMILY:
                 open_messages[line.process] = result[-1]
     outer = next((finding.line for finding in result if finding.rank == 2), None)
     if outer:  # what other processes noticed later is told after the call that failed first
         result = [
             finding._replace(rank=2.1)
-            if finding.cause.rank == FOLLOWS and finding.rank == 1 and outer.number < finding.line.number and finding.line.process not in ("", outer.process)
+            if finding.cause.rank == FOLLOWS
+            and finding.rank == 1
+            and outer.number < finding.line.number
+            and finding.line.process not in ("", outer.process)
             else finding
             for finding in result
         ]

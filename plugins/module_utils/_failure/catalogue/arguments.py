@@ -56,7 +56,7 @@ CAUSES = (
         "tensor-parallel-size and the chips of the node must fit: vllm_recipe_chips, and no ASCEND_RT_VISIBLE_DEVICES in vllm_recipe_env.",
         patterns=(
             r"(World size|tensor.parallel.size) \(?(?P<wanted>\d+)\)? (is|cannot be) larger than the (number of )?available \w*\s*\(?(?P<there>\d+)?",
-            r"Current node has no GPU available|number of (devices|NPUs|GPUs).{0,40}(less|fewer|not enough)|local_rank \d+ is out of",
+            r"number of required GPUs exceeds the total number of available|Current node has no GPU available|number of (devices|NPUs|GPUs).{0,40}(less|fewer|not enough)|local_rank \d+ is out of",
         ),
         examples=("  Value error, World size (8) is larger than the number of available GPUs (4) in this node.",),
         source="vLLM, parallel config",
@@ -84,10 +84,26 @@ CAUSES = (
         REFUSED,
         "vLLM refuses a value of its configuration<<: {argument}>>.",
         "Correct it in vllm_recipe_args.",
-        patterns=(r"Value error, .*", r"(Input should be|Unexpected keyword argument|Field required) ?.*\[type=", r"must be divisible by tensor.?parallel"),
+        patterns=(
+            r"Value error, .*",
+            r"Unsupported (connector type|speculative method)",
+            r"(Input should be|Unexpected keyword argument|Field required) ?.*\[type=",
+            r"must be divisible by tensor.?parallel",
+        ),
         details=(r"^(?P<argument>[a-z]\w*(\.\w+)*)$",),  # pydantic names the field in a line of its own
         examples=("  Value error, expert_tensor_parallel_size is not supported",),
         source="vLLM, pydantic",
+    ),
+    Cause(
+        "json-broken",
+        REFUSED,
+        "Something that should be JSON is not: a file of the checkpoint, or a value of the command.",
+        "The traceback above the line says which. A file of some 130 bytes in the checkpoint is a git-lfs pointer that was never replaced; "
+        "options that take JSON are dictionaries in vllm_recipe_args.",
+        patterns=(r"JSONDecodeError",),
+        rank=GENERAL,
+        examples=("json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)",),
+        source="Python",
     ),
     Cause(
         "environment-value",

@@ -47,9 +47,34 @@ CAUSES = (
         "Compare the driver's mounts of the plan (npu-smi, the driver's folder, libdcmi.so) with the node: 'docker exec "
         "CONTAINER npu-smi info'. To start without CPU binding set enable_cpu_binding to false in vllm_recipe_args "
         "(additional-config).",
-        patterns=(r"Can not get running npu info", r"BIND_CPU=0 to skip", r"npu-smi\W{1,3}(command )?not found|No such file or directory: '([^']*/)?npu-smi'"),
+        patterns=(
+            r"Can not get running npu info",
+            r"BIND_CPU=0 to skip",
+            r"npu-smi\W{1,3}(command )?not found|No such file or directory: '([^']*/)?npu-smi'",
+        ),
         examples=("RuntimeError: Can not get running npu info, you can use BIND_CPU=0 to skip.",),
         source="vllm-ascend, CPU binding",
+    ),
+    Cause(
+        "cpus-few",
+        "value refused",
+        "The container has too few CPUs for CPU binding.",
+        "Give it five or more for each NPU (no cpuset in vllm_recipe_container), or set enable_cpu_binding to false in vllm_recipe_args "
+        "(additional-config).",
+        patterns=(r"Insufficient CPUs for binding|each NPU requires >?=? ?\d+ CPUs",),
+        examples=(
+            "RuntimeError: Insufficient CPUs for binding: total_allowed=16, num_npu=8, but each NPU requires >=5 CPUs.",
+        ),
+        source="vllm-ascend, CPU binding",
+    ),
+    Cause(
+        "npu-forked",
+        RUNTIME,
+        "A process that had opened a chip was forked, which CANN does not survive.",
+        "Set VLLM_WORKER_MULTIPROC_METHOD to spawn in vllm_recipe_env.",
+        patterns=(r"re-initialize NPU in forked subprocess",),
+        examples=("RuntimeError: Cannot re-initialize NPU in forked subprocess.",),
+        source="torch_npu",
     ),
     Cause(
         "no-npu-seen",
@@ -74,7 +99,7 @@ CAUSES = (
         "ranks together.",
         patterns=(
             r"Invalid_Device_ID|invalid device ?id|device id \D{0,12}\d+ is invalid",
-            r"input devId:?=?\d+ is (over|error|invalid)",
+            r"Set (visible )?device failed, invalid device|input devId:?=?\d+ is (over|error|invalid)",
         ),
         codes=("107001", "EL0002", "EL0015"),
         examples=("RuntimeError: SetPrecisionMode, error code is 107001 (Invalid_Device_ID)",),
@@ -114,7 +139,7 @@ CAUSES = (
         "'npu-smi info' on the node; then the devices and driver mounts of the plan.",
         patterns=(
             r"dcmi mod(ule|el) initializ\w+ failed|dcmi_init.*fail",
-            r"drvRet(Code)?=|Can't get ascend_hal device count|lib(ascend_hal|dcmi|drvdsmi_host|c_sec)\.so",
+            r"drvRet(Code)?=|Can't get ascend_hal device count|lib(ascend_hal|dcmi|drvdsmi_host|c_sec)\.so: cannot open",
             r"rtGetDeviceCount.*fail|(drv|dsmi|hal)\w* ?\D{0,12}(?<!\w)-80\d\d\b",
             r"kernel module .*(davinci|drv_)\w* .*(not|fail)",
         ),
@@ -240,7 +265,7 @@ CAUSES = (
             r"GELib::\w*Initialize failed|GEInitialize\w* failed|aclInit\w*.{0,20}fail|AclSetCompileopt.{0,120}error code",
             r"acl ?init.{0,20}error|Get ACL JitCompile|SetPrecisionMode.{0,60}error code",
         ),
-        codes=("500000", "500001", "500002", "500003", "500004", "507008"),
+        codes=("500001", "500004", "507008"),
         rank=GENERAL,
         examples=("RuntimeError: NPU function error: at_npu::native::AclSetCompileopt(...), error code is 500001",),
         source=ACL + "; vllm-ascend issue 302",
@@ -263,6 +288,7 @@ CAUSES = (
         "Read CANN's log of the process (diagnostics.yml collects it); the code is described in CANN's list of return codes.",
         codes=(
             "1000x",
+            "5000x",
             "1070x",
             "2070x",
             "5070x",
@@ -285,8 +311,10 @@ CAUSES = (
         RUNTIME,
         "A call of CANN failed.",
         "Read CANN's log of the process (diagnostics.yml collects it).",
-        patterns=(r"call (acl|hccl) api failed|(NPU|ACL|OPS|PTA) function error|ACL stream synchronize failed|EZ9999|Inner Error!"
-            r"|Inner error is reported as above",),
+        patterns=(
+            r"call (acl|hccl) api failed|(NPU|ACL|OPS|PTA) function error|ACL stream synchronize failed|EZ9999|Inner Error!"
+            r"|Inner error is reported as above",
+        ),
         rank=OUTER,
         examples=("[ERROR] 2026-11-20-06:04:59 (PID:55, Device:3, RankID:11) ERR00100 PTA call acl api failed.",),
         source="torch_npu",

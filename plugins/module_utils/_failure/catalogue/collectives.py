@@ -19,7 +19,7 @@ CAUSES = (
         "A chip's RoCE port is down<<, device {chip}>>.",
         "'hccn_tool -i CHIP -link -g', '-optical -g' and '-lldp -g' on the node: optics, cable, switch port. preflight.yml checks the "
         "links of all chips.",
-        patterns=(r"(device (?P<chip>\d+) .*)?network port is down", r"link (status )?is down|linkdown"),
+        patterns=(r"(device (?P<chip>\d+) .{0,200})?network port is down", r"link (status )?is down|linkdown"),
         codes=("EJ0002", "507056"),
         examples=("EJ0002: [PID: 380] 2026-11-20-12:45:31.202.787 The network port is down.",),
         source="CANN, HCCP errors; vllm-ascend issue 1815",
@@ -67,7 +67,7 @@ CAUSES = (
         "Look at the other ranks and nodes for an earlier error: logs.yml shows all. Where no one has an error, the links lose "
         "packets ('hccn_tool -i CHIP -stat -g') or one rank is slow (HCCL_EXEC_TIMEOUT).",
         patterns=(
-            r"Notify register waits|Waiting peer (rank|end): (?P<rank>\d+)|remote rank:? ?\[?(?P<rank>\d+)|error cqe|CQE occurred|SDMA .{0,30}exception",
+            r"Watchdog caught collective operation timeout|Notify register waits|Waiting peer (rank|end): (?P<rank>\d+)|remote rank:? ?\[?(?P<rank>\d+)|error cqe|CQE occurred|SDMA .{0,30}exception",
             r"HCCL function error.*error code is 21\b",
         ),
         codes=("EI0002", "EI0012", "EI0013", "EI0018"),
@@ -84,7 +84,11 @@ CAUSES = (
         "HCCL reads a rank table that does not fit this replica.",
         "Take RANK_TABLE_FILE out of vllm_recipe_env and out of the image's environment, and move away /etc/hccl_rootinfo.json where "
         "another tool left one: the replica needs none.",
-        patterns=(r"rank ?table\b.{0,80}(fail|invalid|error|missing|not)", r"hccl_rootinfo\.json"),
+        patterns=(
+            r"rank ?table( file)?\b.{0,80}(fail|invalid|error|missing|not)",
+            r"(fail|invalid|error)\w* .{0,20}rank ?table",
+            r"hccl_rootinfo\.json",
+        ),
         codes=("EI0004", "EI0014", "EI0017", "EJ0004"),
         examples=("EI0004: Failed to parse the ranktable file /etc/ranktable.json. Reason: invalid",),
         source=HCCL,
@@ -166,7 +170,9 @@ CAUSES = (
         "HCCL does not support this collective on this board or topology (its code 5).",
         "Not a time-out. Compare hardware and image (images for A3 end with -a3), the number of chips of the group, and HCCL_ variables "
         "in vllm_recipe_env; start once with fewer parallel options.",
-        patterns=(r"HCCL function error.*error code is 5\b|HCCL_E_NOT_SUPPORT|HCCL \w+: Unsupported data type|ERR02007|hcclComm\w*\(.*error code is 5\b",),
+        patterns=(
+            r"HCCL function error.*error code is 5\b|HCCL_E_NOT_SUPPORT|HCCL \w+: Unsupported data type|ERR02007|hcclComm\w*\(.*error code is 5\b",
+        ),
         examples=(
             "RuntimeError: create_config:torch_npu/csrc/distributed/HCCLUtils.cpp:148 HCCL function error: "
             "hcclCommInitRootInfoConfig(numRanks, &rootInfo, rank, config, &(comm->hcclComm_)), error code is 5",
@@ -183,7 +189,7 @@ CAUSES = (
         patterns=(
             # Not the names of settings, nor the warning of torch_npu that a timeout "was set to" something.
             r"Get_Socket_Timeout|socket.*timeout.*HCCL|socket (times out|establish timeout)|Ranktable_Detect|rootInfo detect",
-            r"HCCL(?!_)(?!.*was set to).*(timeout|time out|timed out|times out)|HCCL function error.*error code is (9|11|12)\b"
+            r"(?<!Work)HCCL(?!_|UniqueId)(?!.{0,200}(was set to|hcclUniqueId)).{0,200}(timeout|time out|timed out|times out)|HCCL function error.*error code is (9|11|12)\b"
             r"|errNo\[0x0*50000(09|0b|0c)\]",
         ),
         codes=("EI0006", "EI0015"),

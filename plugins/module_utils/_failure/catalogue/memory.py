@@ -25,6 +25,7 @@ CAUSES = (
         ),
         details=(
             r"estimated maximum model length is (?P<length>\d+)",
+            r"can be stored in KV cache \((?P<length>\d+)\)",
             r"(?<![\d.])(?P<need>[\d.]+) ?GiB KV cache is needed.*available KV cache memory \((?P<have>[\d.]+) ?GiB",
         ),
         examples=(
@@ -83,8 +84,8 @@ CAUSES = (
         "'free -g' and 'dmesg | grep -i oom' on the node show by what; end it. Each process that loads weights needs "
         "memory of the host: no cpu offload in vllm_recipe_args, and a shm_size below the node's memory (vllm_recipe_container).",
         patterns=(
-            r"\bMemoryError\b|Cannot allocate memory|oom-kill|Out of memory: Kill|Killed process|std::bad_alloc",
-            r"Insufficient_Host_Memory",
+            r"\bMemoryError\b|Cannot allocate memory(?! in static)|oom-kill|Out of memory: Kill|Killed process|std::bad_alloc",
+            r"Insufficient_Host_Memory|_ArrayMemoryError|can't allocate memory: you tried to allocate",
         ),
         examples=("MemoryError",),
         source="Linux",
@@ -95,7 +96,10 @@ CAUSES = (
         "A process was killed (SIGKILL): mostly by the kernel, for want of host memory.",
         "'dmesg | grep -i -e oom -e killed' on the node says by whom: where it was the kernel, end what else takes memory; where it was "
         "not, somebody ended the container.",
-        patterns=(r"^(\S+: line \d+: +\d+ )?Killed\b(?! by)", r"exit(ed with)? ?code:? (-9|137)\b|Failed core proc.*: -9\b|signal 9\b|\bSIGKILL\b"),
+        patterns=(
+            r"^(\S+: line \d+: +\d+ )?Killed\b(?! by)",
+            r"exit(ed with)? ?code:? (-9|137)\b|Failed core proc.*: -9\b|signal 9\b|\bSIGKILL\b",
+        ),
         exits=(137,),
         rank=GENERAL,
         examples=("/etc/ascend-vllm/vllm-ascend/launch.sh: line 40:    17 Killed                  vllm serve",),

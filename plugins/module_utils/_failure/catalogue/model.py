@@ -18,7 +18,7 @@ CAUSES = (
         "Choose a release that has it with vllm_recipe_release; the recipe's page and vllm-ascend's list of models say from which on.",
         patterns=(
             r"Model architectures \['(?P<model>\w+)'.* (are|is) not supported",
-            r"model type `(?P<model>[\w.-]+)`.{0,40}Transformers does not recognize|does not recognize this architecture",
+            r"model type `(?P<model>[\w.-]+)`.{0,40}Transformers does not recognize|does not recognize this architecture|Unrecognized configuration class",
             r"Cannot find model module|has no vLLM implementation|Model architecture .{0,60}failed to be inspected",
         ),
         examples=(
@@ -49,7 +49,8 @@ CAUSES = (
         patterns=(
             r"SafetensorError|(Incomplete|invalid|Header)\w*.{0,30}safetensors? ?header|MetadataIncompleteBuffer|HeaderTooLarge|InvalidHeader",
             r"git-lfs\.github\.com|invalid load key, 'v'|PytorchStreamReader failed|unexpected end of (file|data)",
-            r"JSONDecodeError|('(?P<path>/[^']+)' )?is not a valid JSON file",
+            r"('(?P<path>/[^']+)' )?is not a valid JSON file|Should have a .model_type. key|could not parse ModelProto from (?P<path>\S+)",
+            r"Unable to load weights from \w+ checkpoint file( for '(?P<path>[^']+)')?",
         ),
         examples=(
             "safetensors_rust.SafetensorError: Error while deserializing header: incomplete metadata, file not fully covered",
@@ -78,7 +79,7 @@ CAUSES = (
         patterns=(
             r"Can't load (the )?tokenizer for '(?P<path>[^']+)'",
             r"tokenizer\S*\.(json|model)\b.{0,60}(not found|No such file|missing)|Unable to load vocabulary|Couldn't instantiate the backend tokenizer"
-            r"|Tokenizer class \w+ does not exist|\btiktoken\b.{0,60}(not found|No such|fail)",
+            r"|Tokenizer class \w+ does not exist|untagged enum ModelWrapper|\btiktoken\b.{0,60}(not found|No such|fail)",
         ),
         examples=(
             "OSError: Can't load tokenizer for '/opt/data/models/M'. If you were trying to load it from a hub, make sure you don't have a "
@@ -93,9 +94,9 @@ CAUSES = (
         "Compare vllm_recipe_weights_dir with the directory on the node; it holds one directory per checkpoint.",
         patterns=(
             r"Repo id must be in the form(.*?: '(?P<path>[^']+)')?|Invalid repository ID or local directory(.*?'(?P<path>[^']+)')?",
-            r"does not appear to have a file named|Cannot find any model weights( with `(?P<path>[^`]+)`)?",
+            r"does not appear to have a file named|Error no file named .* found in directory (?P<path>\S+[^.\s])|Cannot find any model weights( with `(?P<path>[^`]+)`)?",
             r"No such file or directory\W+(?P<path>[^'\"]*(\.safetensors|\.index\.json|/config\.json))|not a valid model identifier",
-            r"couldn't connect to 'https://huggingface\.co'|LocalEntryNotFoundError|MaxRetryError.*(huggingface|modelscope)"
+            r"couldn't connect to 'https://huggingface\.co'|LocalEntryNotFoundError|MaxRetryError.*(huggingface|modelscope)|HTTPS?ConnectionPool\(host='[^']*(huggingface|modelscope|hf-mirror)"
             r"|We couldn't connect to .https://(huggingface|modelscope)",
         ),
         examples=("RuntimeError: Cannot find any model weights with `/opt/models/X`",),

@@ -23,12 +23,25 @@ CAUSES = (
             r"Address already in use|already bound|bound already|EADDRINUSE|errno:? ?98\b",
         ),
         codes=("EJ0003", "EI0019", "EI0020"),
-        details=(r"tcp://\S*?:(?P<port>\d{2,5})\b", r"listen\w* .{0,20}port\[(?P<port>\d{2,5})\]", r"bind to \S*?:(?P<port>\d{2,5})\b"),
+        details=(
+            r"tcp://\S*?:(?P<port>\d{2,5})\b",
+            r"listen\w* .{0,20}port\[(?P<port>\d{2,5})\]",
+            r"bind to \S*?:(?P<port>\d{2,5})\b",
+        ),
         examples=(
             "OSError: [Errno 98] Address already in use",
             "zmq.error.ZMQError: Address already in use (addr='tcp://10.0.0.11:2347')",
         ),
         source="Linux; CANN, HCCP errors",
+    ),
+    Cause(
+        "port-permission",
+        "port taken",
+        "The process may not listen on port {port}.",
+        "Choose a port above 1023 in vllm_recipe_args, or a container whose user is root (vllm_recipe_container.user).",
+        patterns=(r"\('[^']*', (?P<port>\d+)\).*permission denied",),
+        examples=("[Errno 13] error while attempting to bind on address ('0.0.0.0', 80): permission denied",),
+        source="Linux",
     ),
     Cause(
         "address-not-here",
@@ -65,7 +78,8 @@ CAUSES = (
         "'ip -br address' on the node; the plan takes the interface of the host's address. Take GLOO_SOCKET_IFNAME, TP_SOCKET_IFNAME and "
         "HCCL_SOCKET_IFNAME out of vllm_recipe_env.",
         patterns=(
-            r"Unable to find (address for|interface):? ?(?P<name>[\w.-]+)?|(interface|ifname|nic)\W+(?P<name>[\w.-]+)?.{0,30}(not found|does not exist|no such)",
+            r"Unable to find (address for|interface):? ?(?P<name>[\w.-]+)?|(interface|ifname|nic)\W+(?P<name>[\w.-]+)?.{0,30}(not found|does not exist|no such)"
+            r"|ZMQError: No such device( \(addr='tcp://(?P<name>[\w.-]+))?|unsupported gloo device",
             r"(get|find)\w* host ?ip .{0,30}fail|SOCKET_IFNAME.{0,60}(invalid|not found|no .{0,20}match|fail)",
         ),
         examples=(
@@ -95,7 +109,7 @@ CAUSES = (
         "Check that all of them run, the primary first, and that its RPC port can be reached from the secondaries through the firewall.",
         patterns=(
             r"Did not receive response from front-end process|Timed out waiting for coordinator|DistStoreError"
-            r"|Timed out after .* waiting for clients|connectFullMesh failed",
+            r"|retrieving hcclUniqueId|store->get\(.*got error|Timed out after .* waiting for clients|connectFullMesh failed",
         ),
         rank=GENERAL,
         examples=(
