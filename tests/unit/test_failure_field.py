@@ -1756,6 +1756,114 @@ case(
 case("hixl-init", "kv-transfer-start", died("RuntimeError: Failed to initialize AdxlEngine, status: 103900"))
 case("kv-timeouts", "kv-transfer-failed", BEFORE + raised("RuntimeError: Mooncake transfer failed, ret: -1"))
 
+# -- advice in a message is no cause -------------------------------------------------------------------------------------
+case(
+    "ei0009-solution",
+    "transport-failed",
+    died(
+        "RuntimeError: EI0009: [PID: 703] Device 3 transport init error. Reason: createLink failed.\n        Solution: Use hccn_tool to check whether the port link is down, whether the TLS settings are inconsistent, and the lldp neighbor is not found.\n        1. Check whether the network port is down."
+    ),
+)
+case(
+    "ei0006-reasons",
+    "hccl-timeout",
+    died(
+        "RuntimeError: EI0006: [PID: 703] Getting socket times out. Reason: 1. The remote does not initiate a connect request. 2. The TLS settings are inconsistent. 3. the network port is down.\n        2. The TLS settings are inconsistent."
+    ),
+)
+case(
+    "ray-potential",
+    "process-vanished",
+    BEFORE
+    + "(EngineCore_DP0 pid=600) ERROR 11-26 03:12:40 [core.py:790] ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task.\n(EngineCore_DP0 pid=600) ERROR 11-26 03:12:40 [core.py:790] The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits with a connection error code 2. End of file. There are some potential root causes. (1) The process is killed by SIGKILL by OOM killer due to high memory usage. (2) ray stop --force is called. (3) The worker is crashed unexpectedly due to SIGSEGV or other unexpected errors.\n",
+)
+case(
+    "ray-memory",
+    "host-out-of-memory",
+    BEFORE
+    + "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory.\n(raylet) 1 Workers (tasks / actors) killed due to memory pressure (OOM)\n",
+)
+case(
+    "cuda-image",
+    "no-npu-seen",
+    api("ImportError: libcuda.so.1: cannot open shared object file: No such file or directory"),
+)
+case(
+    "download-tls",
+    "weights-missing",
+    api(
+        "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate in certificate chain (_ssl.c:1000)"
+    ),
+)
+case("cert-small", "certificate", api("ssl.SSLError: [SSL: EE_KEY_TOO_SMALL] ee key too small (_ssl.c:4067)"))
+case("odd-exception", "error", died("queue.Empty"))
+case("odd-exception-2", "error", died("struct.error: unpack requires a buffer of 8 bytes"))
+
+case(
+    "device-type",
+    "no-kernels-for-chip",
+    died(
+        "AssertionError: Current device type: AscendDeviceType.A3 does not match the installed version's device type: AscendDeviceType.A2, please check your installation package."
+    ),
+)
+case(
+    "system-error",
+    "threads",
+    BEFORE
+    + "terminate called after throwing an instance of 'std::system_error'\n  what():  Resource temporarily unavailable\n",
+)
+case(
+    "quant-types",
+    "quantization",
+    died("NotImplementedError: Currently, vLLM Ascend only supports following quant types:['W8A8', 'W8A8_DYNAMIC']"),
+)
+case(
+    "shards-quantized",
+    "quantization",
+    died(
+        "ValueError: Detected some but not all shards of model.layers.0.self_attn.qkv_proj are quantized. All shards of fused layers to have the same precision."
+    ),
+)
+case(
+    "state-dict",
+    "checkpoint-misfit",
+    died('RuntimeError: Error(s) in loading state_dict for Eagle3:\n\tMissing key(s) in state_dict: "fc.weight".'),
+)
+case(
+    "bare-assertion",
+    "checkpoint-misfit",
+    BEFORE
+    + WORKER.format(3, 703, 31)
+    + 'File "w.py", line 3, in weight_loader\n'
+    + WORKER.format(3, 703, 31)
+    + "    assert param_data.shape == loaded_weight.shape\n"
+    + WORKER.format(3, 703, 31)
+    + "           ^^^^^^^^^^^^^^^^^^^^^^^\n"
+    + WORKER.format(3, 703, 31)
+    + "AssertionError\n"
+    + AFTER,
+)
+case(
+    "bare-assertion-unknown",
+    "error",
+    BEFORE
+    + WORKER.format(3, 703, 31)
+    + 'File "w.py", line 3, in f\n'
+    + WORKER.format(3, 703, 31)
+    + "    assert self.depth > 3\n"
+    + WORKER.format(3, 703, 31)
+    + "AssertionError\n"
+    + AFTER,
+)
+case("chinese-not-found", "command-not-found", "/opt/launch.sh：第 40 行：vllm：未找到命令\n", "vllm")
+case(
+    "chinese-segfault",
+    "native-crash",
+    "/opt/launch.sh: 第 40 行:    17 段错误               （核心已转储）vllm serve\n",
+)
+case("chinese-killed", "killed", "/opt/launch.sh: 第 40 行:    17 已杀死               vllm serve\n")
+case("chinese-disk", "disk-full", "tee: /var/log/serve.log: 设备上没有空间\n")
+
 
 @pytest.mark.parametrize("cause, word, log", FIELD)
 def test_the_cause_in_a_log_from_the_field(cause, word, log):
@@ -1798,6 +1906,11 @@ BENIGN = [
     "Failed core proc(s): {}",
     "........Process EngineCore_DP0:",
     "npu-smi info: NPU 507015 OK",
+    "bash: /usr/local/Ascend/mindie/set_env.sh: No such file or directory",
+    "ls: cannot access '/etc/hccl_rootinfo.json': No such file or directory",
+    "urllib3.exceptions.NameResolutionError: Failed to resolve 'stats.vllm.ai' ([Errno -3] Temporary failure in name resolution)",
+    "WARNING:root:libcudart.so.12: cannot open shared object file: No such file or directory",
+    "        Solution: 1. Check whether the network port is down.",
 ]
 
 

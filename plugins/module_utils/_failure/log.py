@@ -39,9 +39,31 @@ _FRAME = re.compile(r'\s*File "[^"]*", line \d+')
 # What a request of a client met: it does not kill the service.
 _REQUEST = re.compile(r"\[?(?:[\w./-]*/)?(?:serving\w*|\w*(?:tool|reasoning)_parser)\.py:\d+[\]:]")
 _ASGI = "Exception in ASGI application"  # uvicorn's words for the same
+# What CANN and Ray advise or think possible: words that name other causes.
+_ADVICE = re.compile(
+    r"(?:Solution|Possible Causes?|Suggest(?:ion)?) ?:.*|Reason: ?1\..*|(?:potential root|possible) causes?\b.*|^\s+\(?\d\s?[.)] ?[A-Z].*"
+)
 _SOURCE = re.compile(r"\s+(?:raise|return|assert|await|self\.|super\(\)|\^+$|~+)")
 _CANN_ERROR = re.compile(r"\bE[A-Z]\d{4}\b")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+# What bash and glibc say in a Chinese locale.
+_CHINESE = (
+    ("：", ": "),
+    ("未找到命令", "command not found"),
+    ("权限不够", "Permission denied"),
+    ("没有那个文件或目录", "No such file or directory"),
+    ("设备上没有空间", "No space left on device"),
+    ("无法分配内存", "Cannot allocate memory"),
+    ("打开的文件过多", "Too many open files"),
+    ("地址已在使用", "Address already in use"),
+    ("段错误", "Segmentation fault"),
+    ("总线错误", "Bus error"),
+    ("已杀死", "Killed"),
+    ("已中止", "Aborted"),
+    ("非法指令", "Illegal instruction"),
+)
+_CHINESE_LINE = re.compile(r"第 ?(\d+) ?行: *")
 
 # They stand around a cause and are none.
 _WRAPPER = re.compile(
@@ -50,7 +72,7 @@ _WRAPPER = re.compile(
     r"|Engine process failed to start|EngineDeadError|EngineCore encountered an issue|AsyncLLM output_handler failed"
     r"|Executor failed\.|Failed to start the worker|Cancelled by (?!.*: )"
     r"|^\s*Traceback \(most recent call last\):|During handling of the above exception|The above exception was the direct cause"
-    r"|leaked (shared_memory|semaphore) objects|destroy_process_group\(\) was not called|ERR99999 UNKNOWN|^SystemExit\b|^KeyboardInterrupt\b|^(asyncio\.\S*|concurrent\.\S*)?CancelledError\b"
+    r"|leaked (shared_memory|semaphore) objects|destroy_process_group\(\) was not called|ERR99999 UNKNOWN|stats\.vllm\.ai|^SystemExit\b|^KeyboardInterrupt\b|^(asyncio\.\S*|concurrent\.\S*)?CancelledError\b"
     r"|^\w*ExceptionGroup: .*sub-exception"
 )
 # They are wrappers as well, and yet tell how a process ended.
@@ -86,6 +108,7 @@ def read(log):
     """
     result = []
     in_traceback, in_request = set(), set()  # processes
+    asserted = {}  # by process: what the last frame asserted
     for number, raw in enumerate(log.splitlines()):
         line = parse(number, raw)
         if line.level:
@@ -96,17 +119,24 @@ def read(log):
             continue
         if _FRAME.match(line.text):
             in_traceback.add(line.process)
+            asserted.pop(line.process, None)
             continue
         if line.process in in_traceback:
             if line.text[:1] in (" ", "\t", "|") or not line.text:
+                if line.text.lstrip().startswith("assert "):
+                    asserted[line.process] = line.text.strip()
                 continue  # the source of a frame
             in_traceback.discard(line.process)
+            if line.text.strip() == "AssertionError" and line.process in asserted:
+                line.text = f"AssertionError: {asserted[line.process]}"
             line.raised = line.raised or _RAISED.match(line.text) is not None
         if _SOURCE.match(line.text):
             continue  # of a frame whose head is not there, or of two processes that wrote at once
         died = _SIGNALLED.search(line.text) if "proc(s)" in line.text else None
         if died:
             line.text = died.group(0)
+        elif ":" in line.text or line.text[:1] == " ":
+            line.text = _ADVICE.sub("", line.text)
         told = line.level != INFO and (line.level != WARNING or _CANN_ERROR.search(line.text))
         if told and line.text.strip() and (died or not _WRAPPER.search(line.text)) and not _REQUEST.search(raw[:200]):
             result.append(line)
@@ -117,6 +147,10 @@ def parse(number, raw):
     """One line of a log as a :class:`Line`."""
     text = _ANSI.sub("", raw if len(raw) <= LONGEST else raw[: LONGEST // 2] + raw[-LONGEST // 2 :])
     text = text[_FOREIGN.match(text).end() :] if _FOREIGN.match(text) else text
+    if not text.isascii():
+        for word, english in _CHINESE:
+            text = text.replace(word, english)
+        text = _CHINESE_LINE.sub(r"line \1: ", text)
     process, level, day, clock = "", RAW, "", ""
     while True:
         for pattern in (_TIME, _PROCESS, _RANK, _VLLM, _LOGGING, _TORCH, _GLOG, _CANN, _GROUP):

@@ -41,7 +41,7 @@ _GENERATES = re.compile(r"generation throughput: (?!0\.0\b)[\d.]+ tokens/s")
 # A call that failed with a code: another line may tell why.
 _RETURNED = re.compile(r"\berror (?:code|no)\b\D{0,4}\d|\bfailed: ?\d{6}\b|runtime result = \d", re.I)
 # How CANN and pydantic go on below the first line of a message.
-_GOES_ON = re.compile(r"\s|\[|E[A-Z]\d{4}\b|\d{4}-\d\d-\d\d-|[\w.]+$")
+_GOES_ON = re.compile(r"\s|\[|E[A-Z\d]\d{4}\b|\d{4}-\d\d-\d\d-|[\w.]+$")
 _TELLING = re.compile(
     r"error|exception|fail|fatal|cannot|refused|denied|not found|invalid|timed? ?out|killed|abort|\bE[A-Z]\d{4}\b", re.I
 )

@@ -125,7 +125,7 @@ CAUSES = (
         "'openssl x509 -noout -in CERT' and 'openssl rsa -noout -check -in KEY' on the node: both must be PEM, belong together and be readable; "
         "see vllm_recipe_tls.",
         patterns=(
-            r"\bSSLError\b|KEY_VALUES_MISMATCH|key values mismatch|certificate verify failed|\bPEM lib\b|bad (password|decrypt)|ssl\.c:\d+"
+            r"KEY_VALUES_MISMATCH|key values mismatch|\bPEM lib\b|bad (password|decrypt)|NO_START_LINE|KEY_TOO_SMALL|MD_TOO_WEAK|SSLError: \[(X509|PEM)"
             r"|(No such file or directory|Permission denied): '(?P<path>[^']+\.(pem|crt|cer|cert|key))'|(certfile|keyfile|ssl_\w*file).{0,60}(No such|not found|denied)",
         ),
         examples=("ssl.SSLError: [SSL: KEY_VALUES_MISMATCH] key values mismatch (_ssl.c:3900)",),

@@ -87,7 +87,7 @@ CAUSES = (
         patterns=(
             r"rank ?table( file)?\b.{0,80}(fail|invalid|error|missing|not)",
             r"(fail|invalid|error)\w* .{0,20}rank ?table",
-            r"hccl_rootinfo\.json",
+            r"hccl_rootinfo\.json(?!.{0,40}(No such file|not exist))(?<!access '/etc/hccl_rootinfo.json)",
         ),
         codes=("EI0004", "EI0014", "EI0017", "EJ0004"),
         examples=("EI0004: Failed to parse the ranktable file /etc/ranktable.json. Reason: invalid",),

@@ -32,6 +32,7 @@ CAUSES = (
         "vllm_recipe_release).",
         patterns=(
             r"opp_kernel package|binary_info_config\.json|does not has any binary|Cannot find binary for op|binary kernel library",
+            r"device type\b.{0,60}does not match the installed version's device type",
             r"(unsupported|unknown|invalid|not support\w*) soc(_|\b)|soc ?version.{0,40}(not support|unsupport|invalid|mismatch)",
         ),
         codes=("561107", "561112", "561113", "561108"),
@@ -50,9 +51,9 @@ CAUSES = (
         patterns=(
             r"(?P<library>\blib(atb|hccl|ascendcl|opapi|acl\w*|runtime|ge_\w*|graph\w*|nnopbase|msprofiler|mki|lcal|asdops|tbe\w*)\w*\.so"
             r"[.\d]*): cannot open shared object",
-            r"(?P<library>(?<![\w.+-])(?!lib(ascend_hal|dcmi|drvdsmi_host|c_sec)\.)[\w.+-]+\.so[.\d]*): cannot open shared object file",
+            r"(?P<library>(?<![\w.+-])(?!lib(ascend_hal|dcmi|drvdsmi_host|c_sec|cud\w*|cublas\w*|nccl|nv\w*)\.)[\w.+-]+\.so[.\d]*): cannot open shared object file",
             r"No module named (?P<library>'(acl|te|tbe|hccl|opc_tool)\b[\w.]*')",
-            r"(set_env\.sh|ascend-toolkit|nnal)\S*: No such file|ASCEND_(TOOLKIT_)?(HOME|OPP)_PATH.{0,40}(not set|unset|empty)",
+            r"(ascend-toolkit|nnal|/cann)\S*: No such file|ASCEND_(TOOLKIT_)?(HOME|OPP)_PATH.{0,40}(not set|unset|empty)",
         ),
         examples=("ImportError: libatb.so: cannot open shared object file: No such file or directory",),
         source="vllm-ascend issues 152 and 6949",

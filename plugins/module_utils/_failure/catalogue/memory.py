@@ -66,7 +66,7 @@ CAUSES = (
         "vllm_recipe_args; spread the weights over more chips. 'npu-smi info' shows whether something else holds HBM.",
         patterns=(
             r"NPU out of memory\. Tried to allocate (?P<need>[\d.]+ \w+) \(NPU (?P<npu>\d+); (?P<total>[\d.]+ \w+) total",
-            r"(NPU|HBM) out of memory|OutOfMemoryError|NPUCachingAllocator.{0,60}fail",
+            r"(NPU|HBM) out of memory|(?<!ray\.exceptions\.)OutOfMemoryError|NPUCachingAllocator.{0,60}fail",
             r"Memory_Allocation_Failure|Insufficient_Device_Memory|alloc device memory failed|aclrtMalloc\w*\b.{0,40}(fail|207001)",
             r"HCCL function error.*error code is (3|24)\b|Failed to allocate \d+ bytes of NPU memory",
         ),
@@ -85,7 +85,7 @@ CAUSES = (
         "memory of the host: no cpu offload in vllm_recipe_args, and a shm_size below the node's memory (vllm_recipe_container).",
         patterns=(
             r"\bMemoryError\b|Cannot allocate memory(?! in static)|oom-kill|Out of memory: Kill|Killed process|std::bad_alloc",
-            r"Insufficient_Host_Memory|_ArrayMemoryError|can't allocate memory: you tried to allocate",
+            r"Insufficient_Host_Memory|_ArrayMemoryError|node running low on memory|killed due to memory pressure|can't allocate memory: you tried to allocate",
         ),
         examples=("MemoryError",),
         source="Linux",
@@ -173,7 +173,7 @@ CAUSES = (
         "OMP_NUM_THREADS in vllm_recipe_env.",
         patterns=(
             r"can't start new thread|pthread_create (failed|error)|fork: (retry: )?Resource temporarily unavailable",
-            r"libgomp: Thread creation failed|Resource temporarily unavailable.{0,40}(thread|fork|process)|BlockingIOError: \[Errno 11\]",
+            r"libgomp: Thread creation failed|Resource temporarily unavailable.{0,40}(thread|fork|process)|BlockingIOError: \[Errno 11\]|what\(\):\s+Resource temporarily unavailable",
         ),
         examples=("RuntimeError: can't start new thread",),
         source="Linux",

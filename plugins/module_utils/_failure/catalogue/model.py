@@ -97,7 +97,7 @@ CAUSES = (
             r"does not appear to have a file named|Error no file named .* found in directory (?P<path>\S+[^.\s])|Cannot find any model weights( with `(?P<path>[^`]+)`)?",
             r"No such file or directory\W+(?P<path>[^'\"]*(\.safetensors|\.index\.json|/config\.json))|not a valid model identifier",
             r"couldn't connect to 'https://huggingface\.co'|LocalEntryNotFoundError|MaxRetryError.*(huggingface|modelscope)|HTTPS?ConnectionPool\(host='[^']*(huggingface|modelscope|hf-mirror)"
-            r"|We couldn't connect to .https://(huggingface|modelscope)",
+            r"|CERTIFICATE_VERIFY_FAILED|We couldn't connect to .https://(huggingface|modelscope)",
         ),
         examples=("RuntimeError: Cannot find any model weights with `/opt/models/X`",),
         source="vLLM, transformers",
@@ -110,7 +110,7 @@ CAUSES = (
         "in the checkpoint's config.json with the recipe; a checkpoint of one's own needs a release that can read it.",
         patterns=(
             r"KeyError: '(?P<tensor>[\w-]+\.[\w.-]*(weight|scale|offset|bias|qzeros)\w*)'",
-            r"(size|shape) mismatch|Attempted to load weight|does not match (the )?(shape|size)|The size of tensor a|exceeds dimension size|assert \w*param\w*\.(size|shape)",
+            r"(size|shape) mismatch|Attempted to load weight|does not match (the )?(shape|size)|The size of tensor a|exceeds dimension size|(Missing|Unexpected) key\(s\) in state_dict|assert \w*param\w*\.(size|shape)",
             r"weights were not initialized from checkpoint|There is no module or parameter named '(?P<tensor>[^']+)'",
         ),
         examples=("KeyError: 'model.layers.0.mlp.experts.w13_weight_scale'",),
@@ -124,7 +124,8 @@ CAUSES = (
         "says it.",
         patterns=(
             r"Quantization method specified in the model config|Unknown quantization method|quantization method .{0,40}(not supported|is unknown)"
-            r"|\b\w+ quantization is (currently )?not supported",
+            r"|\b\w+ quantization is (currently )?not supported|only supports? (the )?following quant|Unsupported quant\w*[_ ](type|method)"
+            r"|Detected some but not all shards of|KeyError: '\w*quant\w*'",
             r"(quant_model_description|quantization config)\S*.{0,60}(not found|No such file|missing)|(Could not|Cannot) find .{0,40}quant\w*(_description|_config| config)",
         ),
         examples=(

@@ -78,7 +78,7 @@ CAUSES = (
         "'ip -br address' on the node; the plan takes the interface of the host's address. Take GLOO_SOCKET_IFNAME, TP_SOCKET_IFNAME and "
         "HCCL_SOCKET_IFNAME out of vllm_recipe_env.",
         patterns=(
-            r"Unable to find (address for|interface):? ?(?P<name>[\w.-]+)?|(interface|ifname|nic)\W+(?P<name>[\w.-]+)?.{0,30}(not found|does not exist|no such)"
+            r"Unable to find (address for|interface):? ?(?P<name>[\w.-]+)?|\b(interface|ifname|nic)\W+(?P<name>[\w.-]+)?.{0,30}(not found|does not exist|no such)"
             r"|ZMQError: No such device( \(addr='tcp://(?P<name>[\w.-]+))?|unsupported gloo device",
             r"(get|find)\w* host ?ip .{0,30}fail|SOCKET_IFNAME.{0,60}(invalid|not found|no .{0,20}match|fail)",
         ),
