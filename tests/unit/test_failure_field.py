@@ -1864,6 +1864,119 @@ case(
 case("chinese-killed", "killed", "/opt/launch.sh: 第 40 行:    17 已杀死               vllm serve\n")
 case("chinese-disk", "disk-full", "tee: /var/log/serve.log: 设备上没有空间\n")
 
+# -- long messages of CANN, and more writers ---------------------------------------------------------------------------------
+case(
+    "driver-internal-long",
+    "driver",
+    BEFORE
+    + "".join(
+        "(EngineCore pid=118) " + line + "\n"
+        for line in """\
+RuntimeError: rtGetDeviceCount: error code is 507899
+        rtGetDeviceCount execution failed, reason=driver error:internal error[FUNC:FuncErrorReason][FILE:error_message_manage.cc][LINE:65]
+        get hardware version fail[FUNC:InitPara][FILE:PlatformInfo.cpp][LINE:89]
+        Get device cnt failed, retCode=0x7020010[FUNC:CheckDeviceIdIsValid][FILE:api_error.cc][LINE:4811]
+        set default device id failed, ret:507899[FUNC:ReportCallError][FILE:log_inner.cpp][LINE:148]
+        chipType=0 does not support get device msg feature.[FUNC:GetDevMsg][FILE:api_impl.cc][LINE:6048]
+        The argument is invalid.Reason: rtGetDevMsg execution failed, the feature is not supported""".splitlines()
+    ),
+)
+case(
+    "opp-verify",
+    "chip-open",
+    died(
+        "RuntimeError: Initialize:build/CMakeFiles/torch_npu.dir/compiler_depend.ts:152 NPU function error: c10_npu::SetDevice(device_id_), error code is 507033\n[ERROR] 2026-11-26-03:12:31 (PID:703, Device:0, RankID:-1) ERR00100 PTA call acl api failed\n[Error]: Failed to start the device.\nE30006: [PID: 703] Failed to verify the OPP\n        Possible Cause: 1.The OPP is incorrect.\n        TraceBack (most recent call last):\n        tsd client wait response fail, hostpid:703, device response code[1]. unknown device error."
+    ),
+)
+case(
+    "context-empty-soc",
+    "cann-start",
+    died(
+        "RuntimeError: GetDevice:build/CMakeFiles/torch_npu.dir/compiler_depend.ts:60 NPU function error: aclrtGetCurrentContext(&used_devices[local_device]), error code is 107002\n[ERROR] 2026-11-26-03:12:31 (PID:703, Device:0, RankID:-1) ERR00100 PTA call acl api failed\n[Error]: The context is empty.\n        Check whether acl.rt.set_context or acl.rt.set_device is called.\nEE1001: [PID: 703] The argument is invalid.Reason: rtGetDevMsg execute failed, reason=[context pointer null]\n        Solution: 1.Check the input parameter range of the function.\n        [Init][Version]init soc version failed, ret = 507008[FUNC:ReportInnerError]"
+    ),
+)
+case(
+    "loguru",
+    "npu-out-of-memory",
+    "server   | 2026-11-26 11:14:59.028 | INFO     | __main__:f:90 - out of memory is only a word here\nserver   | 2026-11-26 11:14:59.028 | ERROR    | __main__:f:95 - NPU out of memory. Tried to allocate 1.00 GiB\n",
+)
+case(
+    "nested-prefix",
+    "chip-open",
+    BEFORE
+    + "(EngineCore_1 pid=113803) (VllmWorker rank=0 pid=114020) ERROR 11-26 08:38:50 [multiproc_executor.py:492] RuntimeError: Initialize:torch_npu/csrc/core/npu/sys_ctrl/npu_sys_ctrl.cpp:146 NPU function error: c10_npu::SetDevice(device_id_), error code is 507033\n",
+)
+case(
+    "dump-so",
+    "cann-not-set-up",
+    "/opt/llama-box: error while loading shared libraries: libascend_dump.so: cannot open shared object file: No such file or directory\n",
+    "libascend_dump.so",
+)
+case(
+    "server-exited-137",
+    "killed",
+    "2026-11-26 03:12:31,001 - gpustack.worker.serve_manager - ERROR - Inference server exited with code 137.\n",
+)
+case(
+    "plog-tls",
+    "tls-different",
+    BEFORE
+    + "[ERROR] HCCL(703,python3):2026-11-26-03:12:31.135.732 [hccl_socket_manager.cc:800] [703]rank[3] TlsStatus[1] of local is not consistent with remote TlsStatus[0]\n"
+    + AFTER,
+)
+case(
+    "dispatch-ez9999",
+    "moe-exchange",
+    died(
+        "RuntimeError: npu_moe_distribute_combine_v2:build/CMakeFiles/torch_npu.dir/compiler_depend.ts:20 NPU function error: call aclnnMoeDistributeCombineV3 failed, error code is 561002\nEZ9999: Inner Error!\nEZ9999[PID: 703]: epWorldSize is invalid, only support 16, 32, but got 24."
+    ),
+)
+case(
+    "hccl-buffer-mb",
+    "hccl-buffsize",
+    died(
+        "RuntimeError: call aclnnMoeDistributeDispatchV2 failed, error code is 561002\nEZ9999[PID: 703]: HCCL_BUFFSIZE is too SMALL, maxBs = 256, NEEDED_HCCL_BUFFSIZE = 2048MB, HCCL_BUFFSIZE=200MB."
+    ),
+    "2048",
+)
+case(
+    "hccn-conf",
+    "transport-failed",
+    died(
+        "RuntimeError: HCCL function error: HcclAlltoAllV, error code is 19\nEI0009: [PID: 703] Device 3 transport init error. Reason: [Create][DestLink]Create Dest error! createLink para:rank[3]-localUserrank[3]-localIpAddr[192.0.2.3/3], dst_rank[11]."
+    ),
+)
+case(
+    "roce-cqe",
+    "peer-failed",
+    died(
+        "RuntimeError: ACL stream synchronize failed, error code:507011\nEI0013: [PID: 703] An error CQE occurred during operator execution. Local information: server 192.0.2.11, device ID 3, device IP 198.51.100.3. Peer information: server 192.0.2.12, device ID 3, device IP 198.51.100.19."
+    ),
+)
+case(
+    "memory-words",
+    "host-out-of-memory",
+    "Nov 26 03:12:31 node1 kernel: Out of memory: Killed process 703 (VLLM::Worker_TP) total-vm:123kB, anon-rss:1kB\n",
+)
+case("start-script-port", "port-in-use", "/opt/launch.sh: port 8000 is already in use\n", ":8000")
+case(
+    "json-args-shell",
+    "bad-argument",
+    "usage: vllm serve [model_tag] [options]\nvllm serve: error: argument --kv-transfer-config: Value {kv_connector: cannot be converted to <function loads at 0xffff>.\n",
+    "--kv-transfer-config",
+)
+case(
+    "no-module-vllm-ascend",
+    "versions-mismatch",
+    api("ModuleNotFoundError: No module named 'vllm_ascend.distributed.mooncake_connector'"),
+)
+case(
+    "plugin-load",
+    "versions-mismatch",
+    BEFORE
+    + "ERROR 11-26 03:10:05 [__init__.py:93] Failed to load plugin ascend\nERROR 11-26 03:10:05 [__init__.py:93] Traceback (most recent call last):\nERROR 11-26 03:10:05 [__init__.py:93]   File \"x.py\", line 2, in f\nERROR 11-26 03:10:05 [__init__.py:93] ImportError: cannot import name 'CompilationLevel' from 'vllm.config' (/vllm-workspace/vllm/vllm/config/__init__.py)\n(APIServer pid=1) RuntimeError: Failed to infer device type, please set the environment variable `VLLM_LOGGING_LEVEL=DEBUG` to turn on verbose logging.\n",
+)
+
 
 @pytest.mark.parametrize("cause, word, log", FIELD)
 def test_the_cause_in_a_log_from_the_field(cause, word, log):

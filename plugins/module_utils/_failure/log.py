@@ -23,7 +23,9 @@ _VLLM = re.compile(
     r"(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b[ :]+(?:(\d\d-\d\d)(?: (\d\d:\d\d:\d\d))?)?(?: ?\[?[\w./-]+:\d+[\]:])? ?"
 )
 _TORCH = re.compile(r"\[([IWEF])\d{3,4}(?: (\d\d:\d\d:\d\d)\.\d+)? [^\]]*\] ?")
-_LOGGING = re.compile(r"(?:- )?(?:[\w.-]+ - )?(DEBUG|INFO|WARNING|ERROR|CRITICAL) - (?:[\w.-]+ - )?")
+_LOGGING = re.compile(
+    r"(?:- )?(?:[\w.-]+ - )?(DEBUG|INFO|WARNING|ERROR|CRITICAL) - (?:[\w.-]+ - )?|\| (DEBUG|INFO|WARNING|ERROR|CRITICAL) +\| \S+ [-|] "
+)
 _GLOG = re.compile(r"([IWEF])(?:\d{4})?\d{4} (\d\d:\d\d:\d\d)\.\d+ +\d+ [\w./+-]+:\d+\] ?")
 _GROUP = re.compile(r"\s+\| ?")
 _CANN = re.compile(r"\[(ERROR|WARNING|INFO|EVENT|DEBUG|TRACE|WARN)\] ?")
@@ -162,7 +164,8 @@ def parse(number, raw):
             elif pattern in (_PROCESS, _RANK):
                 process = " ".join(filter(None, match.groups()))
             elif pattern is not _GROUP:
-                level = max(level, _LEVELS[match.group(1)], key=_ORDER.index)
+                word = match.group(2) if pattern is _LOGGING and match.group(2) else match.group(1)
+                level = max(level, _LEVELS[word], key=_ORDER.index)
                 if pattern is _VLLM and not day:
                     day, clock = match.group(2) or "", match.group(3) or ""
             text = text[match.end() :]

@@ -114,24 +114,24 @@ def _found(log, exceptions):
     """
     lines = logs.read(log)
     result = []
-    open_messages = {}  # by process: what says little, and whose message goes on
+    messages = {}  # by process: findings of the message that goes on which say no more than that something failed
     known = {}  # by text: sixteen workers say the same
     for line in lines:
         cause, facts = known[line.text] if line.text in known else known.setdefault(line.text, _cause_of(line))
-        facts = dict(facts)
-        unknown = open_messages.get(line.process)
-        if unknown and not _GOES_ON.match(line.text):
-            unknown = open_messages.pop(line.process) and None
-        if unknown and cause and cause.rank in (ROOT, GENERAL) and cause.id != FAMILY:
-            result.remove(open_messages.pop(line.process))
+        if not _GOES_ON.match(line.text):
+            messages.pop(line.process, None)
         if cause is None and exceptions and line.level != logs.WARNING and line.raised:
             cause, facts = UNKNOWN, {}
-        if cause is not None:
-            rank = {ROOT: 0, OUTER: 2}.get(cause.rank, 1) + (3 if line.level == logs.WARNING else 0)
-            rank += 0.2 if rank == 0 and _RETURNED.search(line.text) else 0
-            result.append(Finding(rank, cause, line, facts))
-            if cause is UNKNOWN or cause.id == FAMILY:
-                open_messages[line.process] = result[-1]
+        if cause is None:
+            continue
+        returned = _RETURNED.search(line.text)
+        rank = {ROOT: 0, OUTER: 2}.get(cause.rank, 1) + (3 if line.level == logs.WARNING else 0)
+        result.append(Finding(rank + (0.2 if returned and rank == 0 else 0), cause, line, dict(facts)))
+        if cause is UNKNOWN or cause.id == FAMILY or (returned and cause.rank in (GENERAL, FOLLOWS)):
+            messages.setdefault(line.process, []).append(result[-1])
+        elif cause.rank != OUTER:
+            for vague in messages.pop(line.process, ()):
+                result.remove(vague)
     outer = next((finding.line for finding in result if finding.rank == 2), None)
     if outer:  # what other processes noticed later is told after the call that failed first
         result = [
@@ -146,7 +146,8 @@ def _found(log, exceptions):
     result.sort(key=lambda finding: (finding.rank, finding.line.number))
     for finding in result[: 2 * MOST]:
         for detail in finding.cause.details:
-            match = next(filter(None, (detail.search(line.text) for line in lines)), None)
+            matches = [(abs(line.number - finding.line.number), line) for line in lines if detail.search(line.text)]
+            match = detail.search(min(matches, key=lambda pair: pair[0])[1].text) if matches else None
             for name, value in facts_of(match).items() if match else ():
                 finding.facts.setdefault(name, value)
     return result

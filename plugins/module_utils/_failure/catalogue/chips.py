@@ -88,6 +88,7 @@ CAUSES = (
             r"torch\.npu\.is_available\(\) is False|No NPU (devices? )?(is |are )?(found|available|visible|detected)|device[_ ]count(\(\))? (is|returned) 0",
             r"Device string must not be empty|\blib(cud|cublas|nccl|nv)\w*\.so[.\d]*: cannot open shared",
         ),
+        rank=GENERAL,
         examples=("RuntimeError: Failed to infer device type",),
         source="vllm-ascend issues 130 and 540",
     ),

@@ -31,7 +31,7 @@ CAUSES = (
         "'hccn_tool -i CHIP -tls -g' on all nodes: the switch must be the same everywhere; "
         "'hccn_tool -i CHIP -tls -s enable 0' turns it off.",
         patterns=(
-            r"\btls\b.{0,60}(differ|inconsisten|not consistent|not the same|mismatch)|(inconsisten|differ)\w* .{0,20}\btls\b",
+            r"\btls\w*\b.{0,60}(differ|inconsisten|not consistent|not the same|mismatch)|(inconsisten|differ)\w* .{0,20}\btls\b",
         ),
         examples=("[ERROR] HCCL(60570,python3): TLS status of the local and remote NIC is inconsistent",),
         source="HCCL documentation",
