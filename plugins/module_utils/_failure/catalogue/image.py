@@ -55,6 +55,7 @@ CAUSES = (
             r"No module named (?P<library>'(acl|te|tbe|hccl|opc_tool)\b[\w.]*')",
             r"(ascend-toolkit|nnal|/cann)\S*: No such file|ASCEND_(TOOLKIT_)?(HOME|OPP)_PATH.{0,40}(not set|unset|empty)",
         ),
+        codes=("148049",),
         examples=("ImportError: libatb.so: cannot open shared object file: No such file or directory",),
         source="vllm-ascend issues 152 and 6949",
     ),
