@@ -1977,22 +1977,138 @@ case(
     + "ERROR 11-26 03:10:05 [__init__.py:93] Failed to load plugin ascend\nERROR 11-26 03:10:05 [__init__.py:93] Traceback (most recent call last):\nERROR 11-26 03:10:05 [__init__.py:93]   File \"x.py\", line 2, in f\nERROR 11-26 03:10:05 [__init__.py:93] ImportError: cannot import name 'CompilationLevel' from 'vllm.config' (/vllm-workspace/vllm/vllm/config/__init__.py)\n(APIServer pid=1) RuntimeError: Failed to infer device type, please set the environment variable `VLLM_LOGGING_LEVEL=DEBUG` to turn on verbose logging.\n",
 )
 
-case("ej-family", "cann-runtime", died("RuntimeError: HCCL function error: HcclBarrier, error code is 4\nEJ0009: [PID: 703] something of HCCP failed"), "EJ0009")
-case("ez-family", "cann-runtime", died("RuntimeError: call aclnnFoo failed, detail:EZ4007: [PID: 703] something failed"), "EZ4007")
-case("ei-inner", "cann-runtime", died("RuntimeError: HCCL function error: HcclBarrier, error code is 4\nEI9999: Inner Error!"), "EI9999")
+case(
+    "ej-family",
+    "cann-runtime",
+    died(
+        "RuntimeError: HCCL function error: HcclBarrier, error code is 4\nEJ0009: [PID: 703] something of HCCP failed"
+    ),
+    "EJ0009",
+)
+case(
+    "ez-family",
+    "cann-runtime",
+    died("RuntimeError: call aclnnFoo failed, detail:EZ4007: [PID: 703] something failed"),
+    "EZ4007",
+)
+case(
+    "ei-inner",
+    "cann-runtime",
+    died("RuntimeError: HCCL function error: HcclBarrier, error code is 4\nEI9999: Inner Error!"),
+    "EI9999",
+)
 case("opp-path-code", "cann-not-set-up", died("RuntimeError: NPU function error: aclInit, error code is 148049"))
-case("vllm-max-seqs-stream", "chip-resources", died("RuntimeError: ACL graph capture: The number of stream resources is insufficient, error code is 207008"))
-case("profile-run-oom-in-api", "npu-out-of-memory", BEFORE + "(APIServer pid=1) INFO:     Started server process [1]\n" + raised("torch.OutOfMemoryError: NPU out of memory. Tried to allocate 512.00 MiB (NPU 7; 61.27 GiB total capacity; 60.10 GiB already allocated)", 7) + AFTER, "NPU 7")
-case("hang-then-kill", "killed", BEFORE + "(EngineCore_DP0 pid=600) INFO 11-26 04:00:00 [shm_broadcast.py:600] No available shared memory broadcast block found in 60 seconds. This typically happens when some processes are hanging\n/opt/launch.sh: line 22:     7 Killed                  vllm serve /opt/models/M\n")
-case("dp-coordinator", "peer-missing", BEFORE + "(EngineCore_DP4 pid=604) ERROR 11-26 03:20:00 [core.py:790] RuntimeError: Did not receive response from front-end process within 5 minutes\n" + AFTER)
-case("dp-master-port", "port-in-use", BEFORE + "(EngineCore_DP0 pid=600) ERROR 11-26 03:12:31 [core.py:790] torch.distributed.DistNetworkError: The server socket has failed to listen on any local network address. The server socket has failed to bind to [::]:13345 (errno: 98 - Address already in use). The server socket has failed to bind to 0.0.0.0:13345 (errno: 98 - Address already in use).\n", ":13345")
-case("hccl-tcp-connect", "hccl-timeout", died("RuntimeError: HCCL function error: HcclCommInitRootInfo, error code is 11\n[ERROR] HCCL(703,python3):2026-11-26-03:12:31.135.732 [hccl_socket_manager.cc:778] wait socket establish timeout, role[1] rank[12] timeout[120]"))
-case("weights-eio", "checkpoint-permission", died("OSError: [Errno 5] Input/output error: '/mnt/nfs/M/model-00001-of-00046.safetensors'"), "/mnt/nfs/M")
-case("nfs-endpoint", "checkpoint-permission", died("OSError: [Errno 107] Transport endpoint is not connected: '/mnt/weights/M'"))
-case("mode-of-weights", "checkpoint-permission", died("PermissionError: [Errno 13] Permission denied: '/opt/models/M/tokenizer.json'"), "tokenizer.json")
-case("readonly-log", "cache-folder", BEFORE + "mkdir: cannot create directory '/root/ascend/log': Read-only file system\n" + AFTER)
+case(
+    "vllm-max-seqs-stream",
+    "chip-resources",
+    died("RuntimeError: ACL graph capture: The number of stream resources is insufficient, error code is 207008"),
+)
+case(
+    "profile-run-oom-in-api",
+    "npu-out-of-memory",
+    BEFORE
+    + "(APIServer pid=1) INFO:     Started server process [1]\n"
+    + raised(
+        "torch.OutOfMemoryError: NPU out of memory. Tried to allocate 512.00 MiB (NPU 7; 61.27 GiB total capacity; 60.10 GiB already allocated)",
+        7,
+    )
+    + AFTER,
+    "NPU 7",
+)
+case(
+    "hang-then-kill",
+    "killed",
+    BEFORE
+    + "(EngineCore_DP0 pid=600) INFO 11-26 04:00:00 [shm_broadcast.py:600] No available shared memory broadcast block found in 60 seconds. This typically happens when some processes are hanging\n/opt/launch.sh: line 22:     7 Killed                  vllm serve /opt/models/M\n",
+)
+case(
+    "dp-coordinator",
+    "peer-missing",
+    BEFORE
+    + "(EngineCore_DP4 pid=604) ERROR 11-26 03:20:00 [core.py:790] RuntimeError: Did not receive response from front-end process within 5 minutes\n"
+    + AFTER,
+)
+case(
+    "dp-master-port",
+    "port-in-use",
+    BEFORE
+    + "(EngineCore_DP0 pid=600) ERROR 11-26 03:12:31 [core.py:790] torch.distributed.DistNetworkError: The server socket has failed to listen on any local network address. The server socket has failed to bind to [::]:13345 (errno: 98 - Address already in use). The server socket has failed to bind to 0.0.0.0:13345 (errno: 98 - Address already in use).\n",
+    ":13345",
+)
+case(
+    "hccl-tcp-connect",
+    "hccl-timeout",
+    died(
+        "RuntimeError: HCCL function error: HcclCommInitRootInfo, error code is 11\n[ERROR] HCCL(703,python3):2026-11-26-03:12:31.135.732 [hccl_socket_manager.cc:778] wait socket establish timeout, role[1] rank[12] timeout[120]"
+    ),
+)
+case(
+    "weights-eio",
+    "checkpoint-permission",
+    died("OSError: [Errno 5] Input/output error: '/mnt/nfs/M/model-00001-of-00046.safetensors'"),
+    "/mnt/nfs/M",
+)
+case(
+    "nfs-endpoint",
+    "checkpoint-permission",
+    died("OSError: [Errno 107] Transport endpoint is not connected: '/mnt/weights/M'"),
+)
+case(
+    "mode-of-weights",
+    "checkpoint-permission",
+    died("PermissionError: [Errno 13] Permission denied: '/opt/models/M/tokenizer.json'"),
+    "tokenizer.json",
+)
+case(
+    "readonly-log",
+    "cache-folder",
+    BEFORE + "mkdir: cannot create directory '/root/ascend/log': Read-only file system\n" + AFTER,
+)
 case("home-missing", "cache-folder", api("PermissionError: [Errno 13] Permission denied: '/.cache'"), "/.cache")
-case("flashinfer-style-lock", "cache-folder", died("PermissionError: [Errno 13] Permission denied: '/tmp/vllm_lock/x.lock'"))
+case(
+    "flashinfer-style-lock",
+    "cache-folder",
+    died("PermissionError: [Errno 13] Permission denied: '/tmp/vllm_lock/x.lock'"),
+)
+
+case(
+    "fewer-npus",
+    "device-count",
+    died("RuntimeError: The number of NPU devices (4) is smaller than tensor parallel size (8)"),
+)
+case("davinci-busy", "device-used", died("OSError: [Errno 16] Device or resource busy: '/dev/davinci3'"))
+case(
+    "dtype-310p",
+    "operator-unsupported",
+    died("ValueError: bfloat16 is not supported on Ascend310P, please use float16"),
+)
+case("pickle-empty", "checkpoint-damaged", died("EOFError: Ran out of input"))
+case(
+    "hub-size",
+    "checkpoint-damaged",
+    died("OSError: Consistency check failed: file should be of size 4998 but has size 200 (model-00003.safetensors)"),
+)
+case("quant-config", "quantization", died("ValueError: Cannot find the config file for ascend"))
+case("errno-11", "threads", died("OSError: [Errno 11] Resource temporarily unavailable"))
+case(
+    "plog-roce-down",
+    "link-down",
+    BEFORE
+    + "[ERROR] HCCP(703,python3):2026-11-26-03:12:31.135.732 [rs.c:1] rdev init failed, phyId(3), roce port is down\n"
+    + AFTER,
+)
+case(
+    "mount-segment",
+    "kv-transfer-start",
+    BEFORE
+    + "E1126 16:59:47.826553 19842 client_service.cpp:1521] register_local_memory_failed base=0x12e5c0000000 size=1073741824, error=-1\nE1126 16:59:47.826575 19842 real_client.cpp:331] Failed to mount segment: INVALID_PARAMS\n",
+)
+case(
+    "name-cannot",
+    "name-not-resolved",
+    died("ValueError: Hostname node-1.example.org cannot be resolved"),
+    "node-1.example.org",
+)
 
 
 @pytest.mark.parametrize("cause, word, log", FIELD)

@@ -56,7 +56,7 @@ CAUSES = (
         "tensor-parallel-size and the chips of the node must fit: vllm_recipe_chips, and no ASCEND_RT_VISIBLE_DEVICES in vllm_recipe_env.",
         patterns=(
             r"(World size|tensor.parallel.size) \(?(?P<wanted>\d+)\)? (is|cannot be) larger than the (number of )?available \w*\s*\(?(?P<there>\d+)?",
-            r"number of required GPUs exceeds the total number of available|Current node has no GPU available|number of (devices|NPUs|GPUs).{0,40}(less|fewer|not enough)|local_rank \d+ is out of",
+            r"number of required GPUs exceeds the total number of available|Current node has no GPU available|number of (devices|NPUs|GPUs|NPU devices)\b.{0,40}(less|fewer|smaller|not enough)|local_rank \d+ is out of",
         ),
         examples=("  Value error, World size (8) is larger than the number of available GPUs (4) in this node.",),
         source="vLLM, parallel config",

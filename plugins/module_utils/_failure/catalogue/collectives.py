@@ -19,7 +19,10 @@ CAUSES = (
         "A chip's RoCE port is down<<, device {chip}>>.",
         "'hccn_tool -i CHIP -link -g', '-optical -g' and '-lldp -g' on the node: optics, cable, switch port. preflight.yml checks the "
         "links of all chips.",
-        patterns=(r"(device (?P<chip>\d+) .{0,200})?network port is down", r"link (status )?is down|linkdown"),
+        patterns=(
+            r"(device (?P<chip>\d+) .{0,200})?network port is down",
+            r"\b(link|port|nic)\b (status )?is down|linkdown",
+        ),
         codes=("EJ0002", "507056"),
         examples=("EJ0002: [PID: 380] 2026-11-20-12:45:31.202.787 The network port is down.",),
         source="CANN, HCCP errors; vllm-ascend issue 1815",
@@ -221,7 +224,8 @@ CAUSES = (
         patterns=(
             r"Failed to initialize (AdxlEngine|HIXL|the transfer engine|Mooncake)|(Adxl|HIXL|hixl)\w*.{0,40}init\w* fail",
             r"TransferEngine.{0,40}(init|install)\w*.{0,30}(fail|error)|Mooncake.{0,60}(init|setup)\w*.{0,20}(fail|error)|(init|setup)\w* .{0,20}mooncake.{0,30}fail"
-            r"|LLMDataDist\.init\] failed",
+            r"|LLMDataDist\.init\] failed|Failed to (mount segment|register (local )?mem\w*|register rpc meta)|register_local_memory_failed"
+            r"|Mooncake memory registration failed",
         ),
         codes=("503900", "103900", "103905"),
         rank=GENERAL,

@@ -123,6 +123,7 @@ CAUSES = (
         patterns=(
             r"Unsupported_Operator|Failed to find func by type|\b(op|operator|kernel)\b .{0,60}(is )?not support(ed)?\b",
             r"not (currently )?implemented for|Could not run '\w+::\w+' with arguments from the 'NPU'|Not_Supported"
+            r"|\b(bfloat16|bf16|DT_\w+|float8\w*|fp8|int4|d(ata )?type \S+) (is |are )?(currently )?not supported"
             r"|'_OpNamespace' '\w+' object has no attribute",
         ),
         codes=(

@@ -20,7 +20,7 @@ CAUSES = (
         patterns=(
             r"larger than the (available KV cache memory|maximum number of tokens that can be stored in KV cache)",
             r"(?<![\d.])(?P<need>[\d.]+) ?GiB KV cache is needed, which is larger than the available KV cache memory \((?P<have>[\d.]+) ?GiB",
-            r"No available memory for the cache blocks",
+            r"No available memory for (the cache blocks|KV cache)|(Insufficient|Not enough) KV cache",
             r"max(imum)? (seq|model) len(gth)? .{0,60}KV cache",
         ),
         details=(
@@ -173,7 +173,7 @@ CAUSES = (
         "OMP_NUM_THREADS in vllm_recipe_env.",
         patterns=(
             r"can't start new thread|pthread_create (failed|error)|fork: (retry: )?Resource temporarily unavailable",
-            r"libgomp: Thread creation failed|Resource temporarily unavailable.{0,40}(thread|fork|process)|BlockingIOError: \[Errno 11\]|what\(\):\s+Resource temporarily unavailable",
+            r"libgomp: Thread creation failed|Resource temporarily unavailable.{0,40}(thread|fork|process)|\[Errno 11\] Resource temporarily unavailable|BlockingIOError: \[Errno 11\]|what\(\):\s+Resource temporarily unavailable",
         ),
         examples=("RuntimeError: can't start new thread",),
         source="Linux",

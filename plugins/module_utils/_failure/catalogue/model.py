@@ -48,7 +48,7 @@ CAUSES = (
         "never replaced. preflight.yml checks the sizes (weights.complete).",
         patterns=(
             r"SafetensorError|(Incomplete|invalid|Header)\w*.{0,30}safetensors? ?header|MetadataIncompleteBuffer|HeaderTooLarge|InvalidHeader",
-            r"git-lfs\.github\.com|invalid load key, 'v'|PytorchStreamReader failed|unexpected end of (file|data)",
+            r"git-lfs\.github\.com|invalid load key, 'v'|PytorchStreamReader failed|unexpected end of (file|data)|Ran out of input|file should be of size \d+ but has size",
             r"('(?P<path>/[^']+)' )?is not a valid JSON file|Should have a .model_type. key|could not parse ModelProto from (?P<path>\S+)",
             r"Unable to load weights from \w+ checkpoint file( for '(?P<path>[^']+)')?",
         ),
@@ -124,7 +124,7 @@ CAUSES = (
         "says it.",
         patterns=(
             r"Quantization method specified in the model config|Unknown quantization method|quantization method .{0,40}(not supported|is unknown)"
-            r"|\b\w+ quantization is (currently )?not supported|only supports? (the )?following quant|Unsupported quant\w*[_ ](type|method)"
+            r"|\b\w+ quantization is (currently )?not supported|only supports? (the )?following quant|Cannot find the config file for|Quantization scheme is not supported|Unsupported quant\w*[_ ](type|method)"
             r"|Detected some but not all shards of|KeyError: '\w*quant\w*'",
             r"(quant_model_description|quantization config)\S*.{0,60}(not found|No such file|missing)|(Could not|Cannot) find .{0,40}quant\w*(_description|_config| config)",
         ),

@@ -66,7 +66,7 @@ CAUSES = (
         "add the node's own name to /etc/hosts.",
         patterns=(
             r"gaierror|Name or service not known|Temporary failure in name resolution|nodename nor servname"
-            r"|(Could not|Failed to) resolve (host|hostname)?:? ?(?P<name>[\w.-]+)?|Unable to resolve",
+            r"|(Could not|Failed to) resolve (host|hostname)?:? ?(?P<name>[\w.-]+)?|(Unable to|cannot) resolve|host ?name (?P<name>\S+) (cannot|could not) be resolved",
         ),
         examples=("socket.gaierror: [Errno -2] Name or service not known",),
         source="Linux",
@@ -123,7 +123,7 @@ CAUSES = (
         "The connection to another process of the replica broke; that one ended first.",
         "Look at the other processes and nodes for an earlier error: logs.yml shows all.",
         patterns=(
-            r"Connection reset by peer|Broken pipe|Connection closed by peer|Connection refused|\bEOFError\b|recvValue failed|Socket closed"
+            r"Connection reset by peer|Broken pipe|Connection closed by peer|Connection refused|\bEOFError\b(?!: Ran)|recvValue failed|Socket closed"
             r"|RemoteDisconnected|Timed out waiting \d+ms for (recv|send) operation|DistNetworkError: failed to (recv|send)|RPC call to \w+ timed out|died with exit code|ConnectionError\b",
         ),
         rank=FOLLOWS,
