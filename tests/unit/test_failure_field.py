@@ -95,7 +95,7 @@ FIELD = field()
 @pytest.mark.parametrize("cause, word, log", FIELD)
 def test_the_cause_in_a_log_from_the_field(cause, word, log):
     first = (explain(log) or [{"id": "", "meaning": "", "advice": "", "line": ""}])[0]
-    assert (first["id"], first["line"]) == (cause, first["line"])
+    assert first["id"] == cause, first["line"]
     assert word in first["meaning"] + first["advice"]
 
 
@@ -113,9 +113,7 @@ BENIGN = [
     "(Worker_TP0 pid=700) INFO 11-26 03:10:10 [platform.py:183] PIECEWISE compilation enabled on NPU. use_inductor not supported - using only ACL Graph mode",
     "(Worker_TP0 pid=700) WARNING 11-26 03:10:10 [utils.py:524] Currently, communication is performed using FFTS+ method, which reduces the number of available streams",
     "(Worker_TP0 pid=700) [2026-11-26 03:10:10] WARNING cpu_binding.py:31: Permission denied to bind memory; skipped",
-    "E1126 03:10:10.100200 4120 transfer_metadata_plugin.cpp:300] no usable HCA, falls back to TCP".replace(
-        "E1126", "W1126"
-    ),
+    "W1126 03:10:10.100200 4120 transfer_metadata_plugin.cpp:300] no usable HCA, failed to connect, falls back to TCP",
     "I20261126 03:10:10.100200 4120 ascend_direct_transport.cpp:471] connect timeout is set to 10000, failed to connect will be retried",
     "/usr/local/python3.11.14/lib/python3.11/site-packages/torch_npu/utils/storage.py:38: UserWarning: TypedStorage is deprecated. It will be removed in the future",
     "<jemalloc>: Unsupported system page size",
@@ -178,6 +176,7 @@ def test_a_refused_request_gives_way_to_what_killed_the_service():
     assert explain(log)[0]["id"] == "aicpu-crash"
     assert explain(BEFORE + REFUSED) == []
     assert explain(BEFORE + ASGI) == []
+    assert explain(BEFORE + ASGI.rpartition("(APIServer pid=1) INFO")[0] + "Killed\n")[0]["id"] == "killed"
     assert explain(BEFORE + ASGI + raised("OverflowError: too deep"))[0]["line"] == "OverflowError: too deep"
 
 
@@ -206,4 +205,4 @@ def test_three_megabytes_are_read_in_time():
     log = log * (3_000_000 // len(log))
     started = time.monotonic()
     assert explain(log)[0]["id"] == "npu-out-of-memory"
-    assert time.monotonic() - started < 10  # some two seconds on an idle machine
+    assert time.monotonic() - started < 5  # less than one second on an idle machine

@@ -45,7 +45,8 @@ _ASGI = "Exception in ASGI application"  # uvicorn's words for the same
 _ADVICE = re.compile(
     r"(?:Solution|Possible Causes?|Suggest(?:ion)?) ?:.*|Reason: ?1\..*|(?:potential root|possible) causes?\b.*|^\s+\(?\d\s?[.)] ?[A-Z].*"
 )
-_SOURCE = re.compile(r"\s+(?:raise|return|assert|await|self\.|super\(\)|\^+$|~+)")
+_OF_TRACEBACK = re.compile(r"\s|$|Traceback \(|During handling of|The above exception|\+")
+_SOURCE = re.compile(r"\s+(?:(?:raise|return|assert|await)\b|self\.|super\(\)|\^+$|~+)")
 _CANN_ERROR = re.compile(r"\bE[A-Z]\d{4}\b")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -113,7 +114,7 @@ def read(log):
     asserted = {}  # by process: what the last frame asserted
     for number, raw in enumerate(log.splitlines()):
         line = parse(number, raw)
-        if line.level:
+        if line.level or not (line.raised or _OF_TRACEBACK.match(line.text)):
             in_request.discard(line.process)
         if _ASGI in line.text:
             in_request.add(line.process)  # the traceback below it has no levels
