@@ -206,3 +206,13 @@ def test_three_megabytes_are_read_in_time():
     started = time.monotonic()
     assert explain(log)[0]["id"] == "npu-out-of-memory"
     assert time.monotonic() - started < 5  # less than one second on an idle machine
+
+
+def test_a_flood_of_different_errors_is_bounded_and_its_first_line_counts():
+    flood = "".join(
+        WORKER.format(n % 16, n, 31) + f"RuntimeError: item {n} of the queue failed in {n / 7}\n" for n in range(20_000)
+    )
+    log = BEFORE + raised("RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB") + flood + AFTER
+    started = time.monotonic()
+    assert explain(log)[0]["id"] == "npu-out-of-memory"
+    assert time.monotonic() - started < 10  # some two seconds on an idle machine

@@ -26,6 +26,7 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.cause imp
 )
 
 MOST = 3  # causes that are told
+MANY = 1000  # different lines that are looked at, from both ends
 # The lowest rank is the most telling, then the lowest number of the line.
 Finding = collections.namedtuple("Finding", "rank cause line facts")
 UNKNOWN = Cause(
@@ -104,7 +105,19 @@ def _of_the_death(log):
     if len(marks) < 2:
         return log
     rest = log[marks[-2] :]  # the figure is of the ten seconds before: the death may lie in front of the last one
-    return rest if any(line.level == logs.ERROR or _ANY.search(line.text) for line in logs.read(rest)) else log
+    lines = logs.read(rest)
+    return (
+        rest
+        if any(line.level == logs.ERROR for line in lines) or any(_cause_of(line)[0] for line in _bounded(lines))
+        else log
+    )
+
+
+def _bounded(lines):
+    """Lines without the middle of a flood of them: each takes up to a millisecond."""
+    texts = list(dict.fromkeys(line.text for line in lines))
+    looked_at = {*texts[:MANY], *texts[-MANY:]}
+    return [line for line in lines if line.text in looked_at]
 
 
 def _found(log, exceptions):
@@ -112,7 +125,7 @@ def _found(log, exceptions):
 
     :param exceptions: whether an exception that is not known counts.
     """
-    lines = logs.read(log)
+    lines = _bounded(logs.read(log))
     result = []
     messages = {}  # by process: findings of the message that goes on which say no more than that something failed
     known = {}  # by text: sixteen workers say the same
