@@ -25,10 +25,11 @@ the exit code. To explain logs that somebody sends, without nodes:
 ansible-playbook playbooks/explain.yml -e vllm_explain_path=FILE_OR_FOLDER
 ```
 
-Errors count before warnings, and wrappers such as "Engine core initialization failed. See root cause above" never count. Of the
+Errors count before warnings. Wrappers such as "Engine core initialization failed. See root cause above", what a message advises
+("Solution: …"), and what a request of a client met never count. Of the
 causes that are found,
 
-- one that stands for itself wins, wherever it is in the log;
+- one that stands for itself wins, wherever it is in the log, and one that is told in words before one that a return code tells;
 - one that names a **family**, one that mostly is an **echo** of a death elsewhere, and any other exception (`error`): the earliest
   wins;
 - an **outer** call that failed is told only where nothing else is found.

@@ -16,6 +16,9 @@ _CODE = re.compile(
     r"\b(E[A-Z]\d{4})\b|(?<![\w.-])(?<!\d:)(?<!pid[=: ])(?<!PID[=: ])(?<!PID: )([1-9]\d{5})(?![\w:]|[.-]\d)"
 )
 
+# A number alone is none: the line must say that something failed.
+_FAILS = re.compile(r"err|code|\bret|fail|status|result|reason|exception", re.I)
+
 
 class Cause:
     """One entry: why a service dies, how a log says so, and the way out.
@@ -28,6 +31,7 @@ class Cause:
     :param patterns: regular expressions for one line, any case.
     :param codes: codes of CANN, as text; one ends with ``x`` for all that begin so.
     :param details: regular expressions with named groups for other lines of the log that tell more.
+    :param derived: ``facts -> facts``: figures that follow from those that were found.
     :param exits: exit codes of the container that say the same where its log says nothing.
     :param rank: ROOT, GENERAL, FOLLOWS or OUTER.
     :param examples: lines that logs had; the last is found by this entry, and is its test.
@@ -35,13 +39,26 @@ class Cause:
     """
 
     def __init__(
-        self, id, kind, meaning, advice, patterns=(), codes=(), details=(), exits=(), rank=ROOT, examples=(), source=""
+        self,
+        id,
+        kind,
+        meaning,
+        advice,
+        patterns=(),
+        codes=(),
+        details=(),
+        derived=None,
+        exits=(),
+        rank=ROOT,
+        examples=(),
+        source="",
     ):
         self.id, self.kind, self.meaning, self.advice = id, kind, meaning, advice
         self.patterns = tuple(_compiled(pattern) for pattern in patterns)
         self.codes = frozenset(code for code in codes if not code.endswith("x"))
         self.families = tuple(code[:-1] for code in codes if code.endswith("x"))
         self.details = tuple(_compiled(pattern) for pattern in details)
+        self.derived = derived or (lambda facts: {})
         self.exits, self.rank, self.examples, self.source = tuple(exits), rank, tuple(examples), source
 
     def match(self, text, codes):
@@ -60,11 +77,11 @@ class Cause:
 
     def meaning_with(self, facts):
         """What happened, with what the log knows."""
-        return _filled(self.meaning, facts)
+        return _filled(self.meaning, {**facts, **self.derived(facts)})
 
     def advice_with(self, facts):
         """What to do, with what the log knows."""
-        return _filled(self.advice, facts)
+        return _filled(self.advice, {**facts, **self.derived(facts)})
 
 
 def _compiled(pattern):
@@ -94,4 +111,4 @@ def _filled(text, facts):
 
 def codes_of(text):
     """The codes of CANN in a line: ``507015``, ``EI0006``."""
-    return [first or second for first, second in _CODE.findall(text)]
+    return [first or second for first, second in _CODE.findall(text) if first or _FAILS.search(text)]

@@ -31,6 +31,7 @@ CAUSES = (
             r"\berror: argument (?P<argument>\S+): .+",
             r"\bvllm[\w. -]*: error: .+",
             r"\bapi_server\.py: error: .+",
+            r"\bError: (?P<argument>--[\w-]+) requires --[\w-]+",
         ),
         examples=("vllm serve: error: argument --port: invalid int value: 'http'",),
         source="vLLM, argparse",
@@ -55,7 +56,7 @@ CAUSES = (
         "tensor-parallel-size and the chips of the node must fit: vllm_recipe_chips, and no ASCEND_RT_VISIBLE_DEVICES in vllm_recipe_env.",
         patterns=(
             r"(World size|tensor.parallel.size) \(?(?P<wanted>\d+)\)? (is|cannot be) larger than the (number of )?available \w*\s*\(?(?P<there>\d+)?",
-            r"Current node has no GPU available|number of (devices|NPUs|GPUs).{0,40}(less|fewer|not enough)|local_rank \d+ is out of",
+            r"number of required GPUs exceeds the total number of available|Current node has no GPU available|number of (devices|NPUs|GPUs|NPU devices)\b.{0,40}(less|fewer|smaller|not enough)|local_rank \d+ is out of",
         ),
         examples=("  Value error, World size (8) is larger than the number of available GPUs (4) in this node.",),
         source="vLLM, parallel config",
@@ -67,7 +68,7 @@ CAUSES = (
         "Its folder must be on every node and in a mount of the plan (vllm_recipe_container.mounts); or take out the option of "
         "vllm_recipe_args.",
         patterns=(
-            r"(chat.?template|supplied chat template) .{0,20}\(?(?P<path>/\S+?\.jinja\w*)\)?.{0,80}(not|fail|No such|looks like a file|n't exist)",
+            r"(chat.?template|supplied chat template) [^/]{0,20}(?P<path>/\S+?\.jinja\w*).{0,80}(not|fail|No such|looks like a file|n't exist)",
             r"(plugin|parser|config|schema|template).{0,60}No such file or directory: '(?P<path>[^']+)'",
             r"No such file or directory: '(?P<path>[^']+)'",
         ),
@@ -81,11 +82,28 @@ CAUSES = (
     Cause(
         "bad-value",
         REFUSED,
-        "vLLM refuses a value of its configuration.",
+        "vLLM refuses a value of its configuration<<: {argument}>>.",
         "Correct it in vllm_recipe_args.",
-        patterns=(r"Value error, .*", r"Input should be .*\[type=", r"must be divisible by tensor.?parallel"),
+        patterns=(
+            r"Value error, .*",
+            r"Unsupported (connector type|speculative method)",
+            r"(Input should be|Unexpected keyword argument|Field required) ?.*\[type=",
+            r"must be divisible by tensor.?parallel",
+        ),
+        details=(r"^(?P<argument>[a-z]\w*(\.\w+)*)$",),  # pydantic names the field in a line of its own
         examples=("  Value error, expert_tensor_parallel_size is not supported",),
         source="vLLM, pydantic",
+    ),
+    Cause(
+        "json-broken",
+        REFUSED,
+        "Something that should be JSON is not: a file of the checkpoint, or a value of the command.",
+        "The traceback above the line says which. A file of some 130 bytes in the checkpoint is a git-lfs pointer that was never replaced; "
+        "options that take JSON are dictionaries in vllm_recipe_args.",
+        patterns=(r"JSONDecodeError",),
+        rank=GENERAL,
+        examples=("json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)",),
+        source="Python",
     ),
     Cause(
         "environment-value",
@@ -103,12 +121,12 @@ CAUSES = (
     Cause(
         "certificate",
         "certificate and key",
-        "Certificate or key of the API cannot be used.",
+        "Certificate or key of the API cannot be used<<: {path}>>.",
         "'openssl x509 -noout -in CERT' and 'openssl rsa -noout -check -in KEY' on the node: both must be PEM, belong together and be readable; "
         "see vllm_recipe_tls.",
         patterns=(
-            r"\bSSLError\b|KEY_VALUES_MISMATCH|key values mismatch|certificate verify failed|\bPEM lib\b|bad (password|decrypt)|ssl\.c:\d+"
-            r"|(certfile|keyfile|ssl_\w*file).{0,60}(No such|not found|denied)",
+            r"KEY_VALUES_MISMATCH|key values mismatch|\bPEM lib\b|bad (password|decrypt)|NO_START_LINE|KEY_TOO_SMALL|MD_TOO_WEAK|SSLError: \[(X509|PEM)"
+            r"|(No such file or directory|Permission denied): '(?P<path>[^']+\.(pem|crt|cer|cert|key))'|(certfile|keyfile|ssl_\w*file).{0,60}(No such|not found|denied)",
         ),
         examples=("ssl.SSLError: [SSL: KEY_VALUES_MISMATCH] key values mismatch (_ssl.c:3900)",),
         source="Python, ssl",

@@ -20,7 +20,7 @@ CAUSES = (
         "Another container or process holds a chip.",
         "'docker ps' and 'npu-smi info' on the node show which; stop it, or choose other chips with vllm_recipe_chips.",
         patterns=(
-            r"device is used|device is occupied|resource_busy\(EL0005\)",
+            r"device is used|\b(npu|chip|device)\b[ \d\[\]]{0,6}is (already )?(occupied|in use)|Device or resource busy\W+/dev/davinci|resource_busy\(EL0005\)",
             r"(dcmi|ret|drv)\D{0,40}(?<!\w)-8020\b",
         ),
         codes=("EL0005",),
@@ -47,9 +47,34 @@ CAUSES = (
         "Compare the driver's mounts of the plan (npu-smi, the driver's folder, libdcmi.so) with the node: 'docker exec "
         "CONTAINER npu-smi info'. To start without CPU binding set enable_cpu_binding to false in vllm_recipe_args "
         "(additional-config).",
-        patterns=(r"Can not get running npu info", r"BIND_CPU=0 to skip", r"npu-smi: (command )?not found"),
+        patterns=(
+            r"Can not get running npu info",
+            r"BIND_CPU=0 to skip",
+            r"npu-smi\W{1,3}(command )?not found|No such file or directory: '([^']*/)?npu-smi'",
+        ),
         examples=("RuntimeError: Can not get running npu info, you can use BIND_CPU=0 to skip.",),
         source="vllm-ascend, CPU binding",
+    ),
+    Cause(
+        "cpus-few",
+        "value refused",
+        "The container has too few CPUs for CPU binding.",
+        "Give it five or more for each NPU (no cpuset in vllm_recipe_container), or set enable_cpu_binding to false in vllm_recipe_args "
+        "(additional-config).",
+        patterns=(r"Insufficient CPUs for binding|each NPU requires >?=? ?\d+ CPUs",),
+        examples=(
+            "RuntimeError: Insufficient CPUs for binding: total_allowed=16, num_npu=8, but each NPU requires >=5 CPUs.",
+        ),
+        source="vllm-ascend, CPU binding",
+    ),
+    Cause(
+        "npu-forked",
+        RUNTIME,
+        "A process that had opened a chip was forked, which CANN does not survive.",
+        "Set VLLM_WORKER_MULTIPROC_METHOD to spawn in vllm_recipe_env.",
+        patterns=(r"re-initialize NPU in forked subprocess",),
+        examples=("RuntimeError: Cannot re-initialize NPU in forked subprocess.",),
+        source="torch_npu",
     ),
     Cause(
         "no-npu-seen",
@@ -60,8 +85,10 @@ CAUSES = (
         patterns=(
             r"Failed to infer device type",
             r"No platform detected",
-            r"torch\.npu\.is_available\(\) is False|No NPU (device )?(is )?(found|available)|device count is 0",
+            r"torch\.npu\.is_available\(\) is False|No NPU (devices? )?(is |are )?(found|available|visible|detected)|device[_ ]count(\(\))? (is|returned) 0",
+            r"Device string must not be empty|\blib(cud|cublas|nccl|nv)\w*\.so[.\d]*: cannot open shared",
         ),
+        rank=GENERAL,
         examples=("RuntimeError: Failed to infer device type",),
         source="vllm-ascend issues 130 and 540",
     ),
@@ -73,7 +100,7 @@ CAUSES = (
         "ranks together.",
         patterns=(
             r"Invalid_Device_ID|invalid device ?id|device id \D{0,12}\d+ is invalid",
-            r"input devId:?=?\d+ is (over|error|invalid)",
+            r"Set (visible )?device failed, invalid device|input devId:?=?\d+ is (over|error|invalid)",
         ),
         codes=("107001", "EL0002", "EL0015"),
         examples=("RuntimeError: SetPrecisionMode, error code is 107001 (Invalid_Device_ID)",),
@@ -113,7 +140,7 @@ CAUSES = (
         "'npu-smi info' on the node; then the devices and driver mounts of the plan.",
         patterns=(
             r"dcmi mod(ule|el) initializ\w+ failed|dcmi_init.*fail",
-            r"drvRet=|Can't get ascend_hal device count|lib(ascend_hal|dcmi|drvdsmi_host|c_sec)\.so",
+            r"drvRet(Code)?=|Can't get ascend_hal device count|lib(ascend_hal|dcmi|drvdsmi_host|c_sec)\.so: cannot open",
             r"rtGetDeviceCount.*fail|(drv|dsmi|hal)\w* ?\D{0,12}(?<!\w)-80\d\d\b",
             r"kernel module .*(davinci|drv_)\w* .*(not|fail)",
         ),
@@ -237,9 +264,9 @@ CAUSES = (
         "(vllm_recipe_image; images for A3 end with -a3).",
         patterns=(
             r"GELib::\w*Initialize failed|GEInitialize\w* failed|aclInit\w*.{0,20}fail|AclSetCompileopt.{0,120}error code",
-            r"acl ?init.{0,20}error|SetPrecisionMode.{0,60}error code",
+            r"acl ?init.{0,20}error|Get ACL JitCompile|SetPrecisionMode.{0,60}error code",
         ),
-        codes=("500000", "500001", "500002", "500003", "500004", "507008"),
+        codes=("500001", "500004", "507008"),
         rank=GENERAL,
         examples=("RuntimeError: NPU function error: at_npu::native::AclSetCompileopt(...), error code is 500001",),
         source=ACL + "; vllm-ascend issue 302",
@@ -262,19 +289,22 @@ CAUSES = (
         "Read CANN's log of the process (diagnostics.yml collects it); the code is described in CANN's list of return codes.",
         codes=(
             "1000x",
+            "5000x",
             "1070x",
             "2070x",
             "5070x",
             "5078x",
             "5079x",
-            "1450x",
+            "145x",
+            "545x",
+            "2000x",
             "1480x",
             "1610x",
             "EE1x",
             "EE8888",
             "EE9999",
         ),
-        patterns=(r"\b(E[EFGHKL]\d{4})\b",),
+        patterns=(r"\b(?P<code>(?!EZ9999)E[A-Z]\d{4})(?=[:)\[\]])",),
         rank=GENERAL,
         examples=("RuntimeError: NPU function error: aclrtMallocHost, error code is 107016",),
         source=ACL,
@@ -284,7 +314,10 @@ CAUSES = (
         RUNTIME,
         "A call of CANN failed.",
         "Read CANN's log of the process (diagnostics.yml collects it).",
-        patterns=(r"call (acl|hccl) api failed|NPU function error|ACL stream synchronize failed|EZ9999|Inner Error!",),
+        patterns=(
+            r"call (acl|hccl) api failed|(NPU|ACL|OPS|PTA) function error|ACL stream synchronize failed|EZ9999|Inner Error!"
+            r"|Inner error is reported as above",
+        ),
         rank=OUTER,
         examples=("[ERROR] 2026-11-20-06:04:59 (PID:55, Device:3, RankID:11) ERR00100 PTA call acl api failed.",),
         source="torch_npu",

@@ -19,7 +19,10 @@ CAUSES = (
         "A chip's RoCE port is down<<, device {chip}>>.",
         "'hccn_tool -i CHIP -link -g', '-optical -g' and '-lldp -g' on the node: optics, cable, switch port. preflight.yml checks the "
         "links of all chips.",
-        patterns=(r"(device (?P<chip>\d+) .*)?network port is down", r"link (status )?is down|linkdown"),
+        patterns=(
+            r"(device (?P<chip>\d+) .{0,200})?network port is down",
+            r"\b(link|port|nic)\b (status )?is down|linkdown",
+        ),
         codes=("EJ0002", "507056"),
         examples=("EJ0002: [PID: 380] 2026-11-20-12:45:31.202.787 The network port is down.",),
         source="CANN, HCCP errors; vllm-ascend issue 1815",
@@ -31,7 +34,7 @@ CAUSES = (
         "'hccn_tool -i CHIP -tls -g' on all nodes: the switch must be the same everywhere; "
         "'hccn_tool -i CHIP -tls -s enable 0' turns it off.",
         patterns=(
-            r"\btls\b.{0,60}(differ|inconsisten|not consistent|not the same|mismatch)|(inconsisten|differ)\w* .{0,20}\btls\b",
+            r"\btls\w*\b.{0,60}(differ|inconsisten|not consistent|not the same|mismatch)|(inconsisten|differ)\w* .{0,20}\btls\b",
         ),
         examples=("[ERROR] HCCL(60570,python3): TLS status of the local and remote NIC is inconsistent",),
         source="HCCL documentation",
@@ -67,7 +70,7 @@ CAUSES = (
         "Look at the other ranks and nodes for an earlier error: logs.yml shows all. Where no one has an error, the links lose "
         "packets ('hccn_tool -i CHIP -stat -g') or one rank is slow (HCCL_EXEC_TIMEOUT).",
         patterns=(
-            r"Notify register waits|Waiting peer rank: (?P<rank>\d+)|error cqe|CQE occurred|SDMA .{0,30}exception",
+            r"Watchdog caught collective operation timeout|Notify register waits|Waiting peer (rank|end): (?P<rank>\d+)|remote rank:? ?\[?(?P<rank>\d+)|error cqe|CQE occurred|SDMA .{0,30}exception",
             r"HCCL function error.*error code is 21\b",
         ),
         codes=("EI0002", "EI0012", "EI0013", "EI0018"),
@@ -84,7 +87,11 @@ CAUSES = (
         "HCCL reads a rank table that does not fit this replica.",
         "Take RANK_TABLE_FILE out of vllm_recipe_env and out of the image's environment, and move away /etc/hccl_rootinfo.json where "
         "another tool left one: the replica needs none.",
-        patterns=(r"rank ?table\b.{0,80}(fail|invalid|error|missing|not)", r"hccl_rootinfo\.json"),
+        patterns=(
+            r"rank ?table( file)?\b.{0,80}(fail|invalid|error|missing|not)",
+            r"(fail|invalid|error)\w* .{0,20}rank ?table",
+            r"hccl_rootinfo\.json(?!.{0,40}(No such file|not exist))(?<!access '/etc/hccl_rootinfo.json)",
+        ),
         codes=("EI0004", "EI0014", "EI0017", "EJ0004"),
         examples=("EI0004: Failed to parse the ranktable file /etc/ranktable.json. Reason: invalid",),
         source=HCCL,
@@ -92,12 +99,12 @@ CAUSES = (
     Cause(
         "hccl-environment",
         "value refused",
-        "HCCL refuses a value of its environment<<: {name}={value}>><<, wanted {wanted}>>.",
+        "HCCL refuses a value of its environment<<: {name}>><< is {value}>><<, wanted {wanted}>>.",
         "Correct it in vllm_recipe_env.",
         patterns=(
             r"Value (?P<value>\S+) for environment variable (?P<name>\w+) is invalid(?:\. Expected value: (?P<wanted>[^.\n]+))?",
             r"Value (?P<value>\S+) for config (?P<name>\w+) is invalid(?:\. Expected value: (?P<wanted>[^.\n]+))?",
-            r"Config_Error_Invalid_Environment_Variable",
+            r"Environment variable \[?(?P<name>\w+)\]? is invalid|Config_Error_Invalid_Environment_Variable",
         ),
         codes=("EI0001", "EI0016"),
         examples=(
@@ -166,7 +173,9 @@ CAUSES = (
         "HCCL does not support this collective on this board or topology (its code 5).",
         "Not a time-out. Compare hardware and image (images for A3 end with -a3), the number of chips of the group, and HCCL_ variables "
         "in vllm_recipe_env; start once with fewer parallel options.",
-        patterns=(r"HCCL function error.*error code is 5\b|HCCL_E_NOT_SUPPORT|hcclComm\w*\(.*error code is 5\b",),
+        patterns=(
+            r"HCCL function error.*error code is 5\b|HCCL_E_NOT_SUPPORT|HCCL \w+: Unsupported data type|ERR02007|hcclComm\w*\(.*error code is 5\b",
+        ),
         examples=(
             "RuntimeError: create_config:torch_npu/csrc/distributed/HCCLUtils.cpp:148 HCCL function error: "
             "hcclCommInitRootInfoConfig(numRanks, &rootInfo, rank, config, &(comm->hcclComm_)), error code is 5",
@@ -183,7 +192,7 @@ CAUSES = (
         patterns=(
             # Not the names of settings, nor the warning of torch_npu that a timeout "was set to" something.
             r"Get_Socket_Timeout|socket.*timeout.*HCCL|socket (times out|establish timeout)|Ranktable_Detect|rootInfo detect",
-            r"HCCL(?!_)(?!.*was set to).*(timeout|time out|timed out|times out)|HCCL function error.*error code is (9|11|12)\b"
+            r"(?<!Work)HCCL(?!_|UniqueId)(?!.{0,200}(was set to|hcclUniqueId)).{0,200}(timeout|time out|timed out|times out)|HCCL function error.*error code is (9|11|12)\b"
             r"|errNo\[0x0*50000(09|0b|0c)\]",
         ),
         codes=("EI0006", "EI0015"),
@@ -214,7 +223,9 @@ CAUSES = (
         "and outside the range that the engine draws from.",
         patterns=(
             r"Failed to initialize (AdxlEngine|HIXL|the transfer engine|Mooncake)|(Adxl|HIXL|hixl)\w*.{0,40}init\w* fail",
-            r"TransferEngine.{0,40}(init|install)\w*.{0,30}(fail|error)|Mooncake.{0,60}init\w*.{0,20}(fail|error)",
+            r"TransferEngine.{0,40}(init|install)\w*.{0,30}(fail|error)|Mooncake.{0,60}(init|setup)\w*.{0,20}(fail|error)|(init|setup)\w* .{0,20}mooncake.{0,30}fail"
+            r"|LLMDataDist\.init\] failed|Failed to (mount segment|register (local )?mem\w*|register rpc meta)|register_local_memory_failed"
+            r"|Mooncake memory registration failed",
         ),
         codes=("503900", "103900", "103905"),
         rank=GENERAL,
@@ -224,11 +235,12 @@ CAUSES = (
     Cause(
         "kv-transfer-connect",
         TRANSFER,
-        "A process cannot reach another one to transfer KV caches.",
+        "A process cannot reach another one to transfer KV caches<<: {peer}>>.",
         "The other side must run and its kv_port and data ports must pass the firewall; chips of both sides must reach each other "
         "('hccn_tool -i CHIP -ping -g address IP').",
         patterns=(
-            r"(cannot|failed to|unable to) (connect|open|get)\w* .{0,30}segment|Failed to connect.{0,40}(segment|metadata|engine)",
+            r"(cannot|failed to|unable to) (connect|open|get)\w* .{0,30}(segment|target):? ?(?P<peer>[\d.]+:\d+)?|Failed to connect.{0,40}(segment|metadata|engine)"
+            r"|Connect timeout to:? ?(?P<peer>[\d.]+:\d+)|LLM_LINK_FAILED|\[link\w*\] failed",
             r"(adxl|hixl|mooncake|transfer ?engine|kv transfer)\b.{0,80}(connect|link).{0,40}(fail|time ?d? ?out|refused|error)",
         ),
         codes=("103901", "103902", "103903", "103904"),

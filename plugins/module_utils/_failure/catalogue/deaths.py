@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.cause import GENERAL, Cause
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.cause import GENERAL, OUTER, Cause
 
 NATIVE = "native crash"
 
@@ -26,17 +26,31 @@ CAUSES = (
         source="Docker",
     ),
     Cause(
+        "mount-missing",
+        "container cannot be started",
+        "A file or folder that the plan mounts is not on the node<<: {path}>>.",
+        "Create or mount it on the node, or correct vllm_recipe_weights_dir or vllm_recipe_container.mounts.",
+        patterns=(
+            r"bind source path does not exist: (?P<path>/\S+[^.\s])|error while creating mount source path '(?P<path>[^']+)'",
+        ),
+        examples=(
+            'Error response from daemon: invalid mount config for type "bind": bind source path does not exist: /opt/models.',
+        ),
+        source="Docker",
+    ),
+    Cause(
         "engine-refused",
         "container cannot be started",
         "The container engine could not start the container.",
         "'docker start CONTAINER' and 'journalctl -u docker' on the node show the same; a hook of Ascend's Docker runtime that fails is taken out "
         "by runc as the default runtime in /etc/docker/daemon.json.",
         patterns=(
-            r"OCI runtime create failed|failed to create (shim|task)|prestart hook|ascend-docker-(hook|runtime)\b.*(fail|error)|error mounting",
+            r"OCI runtime create failed|failed to create (shim|task)|prestart hook\b.*(error|exit)|error running (prestart )?hook|invalid runtime name|could not select device driver|ascend-docker-(hook|runtime)\b.*(fail|error)|error mounting",
         ),
         examples=(
             "OCI runtime create failed: container_linux.go:380: starting container process caused: error mounting",
         ),
+        rank=GENERAL,
         source="Docker; Ascend Docker Runtime",
     ),
     Cause(
@@ -46,7 +60,7 @@ CAUSES = (
         "The image is not one of vllm-ascend, or its PATH was replaced: compare vllm_recipe_image with the release's, and take PATH out of "
         "vllm_recipe_env.",
         patterns=(
-            r"line \d+: (?P<command>\S+): (command )?not found|(exec|executable file).{0,20}\"?(?P<command>[\w./-]+)\"?.{0,20}not found|(?P<command>[\w./-]+): command not found",
+            r"^exec (?P<command>/\S+): no such file or directory|line \d+: (?P<command>\S+): (command )?not found|(exec|executable file).{0,20}\"?(?P<command>[\w./-]+)\"?.{0,20}not found|(?<![\w./-])(?P<command>[\w./-]+): command not found",
         ),
         exits=(127,),
         examples=("/etc/ascend-vllm/x/launch.sh: line 40: vllm: command not found",),
@@ -71,13 +85,23 @@ CAUSES = (
         "'dmesg' on the node and CANN's log (diagnostics.yml collects it) show where. Start once without jemalloc (npu_host_tuning_jemalloc) and "
         "without mounts over the image's libraries; then compare the driver with what the image's CANN needs, and try another release.",
         patterns=(
-            r"(?P<signal>Segmentation fault|Illegal instruction|SIGSEGV|SIGILL)|line \d+: +\d+ (?P<signal>Aborted)|(?P<signal>double free or corruption|corrupted size)"
-            r"|free\(\): invalid|malloc\(\): |Fatal Python error|terminate called",
+            r"(?P<signal>Segmentation fault|Illegal instruction|SIGSEGV|SIGILL)|Segfault encountered|Failed core proc.*: -(11|6|4)\b|exited with code (139|134|132)\b|line \d+: +\d+ (?P<signal>Aborted)|(?P<signal>double free or corruption|corrupted size)"
+            r"|free\(\): invalid|malloc\(\): |munmap_chunk\(\)|stack smashing detected|segfault at |Fatal Python error|terminate called",
         ),
         exits=(139, 134, 132, 136),
         rank=GENERAL,
         examples=("/etc/ascend-vllm/x/launch.sh: line 40:    17 Segmentation fault      (core dumped) vllm serve",),
         source="Linux",
+    ),
+    Cause(
+        "process-vanished",
+        NATIVE,
+        "A process of the service ended without a word: it was killed, mostly for want of host memory, or crashed outside of Python.",
+        "'dmesg | grep -i -e oom -e killed -e segfault' on the node, and CANN's log (diagnostics.yml collects it), tell which.",
+        patterns=(r"proc\w* \S+ died unexpectedly", r"actor died unexpectedly"),
+        rank=OUTER,
+        examples=("Worker proc VllmWorker-3 died unexpectedly, shutting down executor.",),
+        source="vLLM, executor",
     ),
     Cause(
         "stopped-from-outside",

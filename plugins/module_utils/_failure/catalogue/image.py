@@ -20,7 +20,7 @@ CAUSES = (
         "The image is for another processor.",
         "'uname -m' on the node against 'docker image inspect --format {{.Architecture}} IMAGE': pull or load the image for the node's "
         "processor (vllm_recipe_image).",
-        patterns=(r"exec format error",),
+        patterns=(r"exec format error|no matching manifest for",),
         examples=("exec /usr/bin/bash: exec format error",),
         source="Docker",
     ),
@@ -32,7 +32,8 @@ CAUSES = (
         "vllm_recipe_release).",
         patterns=(
             r"opp_kernel package|binary_info_config\.json|does not has any binary|Cannot find binary for op|binary kernel library",
-            r"(unsupported|unknown|invalid|not support\w*) ?soc ?(version|name)?|soc ?version.{0,40}(not support|unsupport|invalid|mismatch)",
+            r"device type\b.{0,60}does not match the installed version's device type",
+            r"(unsupported|unknown|invalid|not support\w*) soc(_|\b)|soc ?version.{0,40}(not support|unsupport|invalid|mismatch)",
         ),
         codes=("561107", "561112", "561113", "561108"),
         examples=(
@@ -50,9 +51,11 @@ CAUSES = (
         patterns=(
             r"(?P<library>\blib(atb|hccl|ascendcl|opapi|acl\w*|runtime|ge_\w*|graph\w*|nnopbase|msprofiler|mki|lcal|asdops|tbe\w*)\w*\.so"
             r"[.\d]*): cannot open shared object",
-            r"(?P<library>\b(?!lib(ascend_hal|dcmi|drvdsmi_host|c_sec)\.)[\w.+-]+\.so[.\d]*): cannot open shared object file",
-            r"(set_env\.sh|ascend-toolkit|nnal)\S*: No such file|ASCEND_(TOOLKIT_)?(HOME|OPP)_PATH.{0,40}(not set|unset|empty)",
+            r"(?P<library>(?<![\w.+-])(?!lib(ascend_hal|dcmi|drvdsmi_host|c_sec|cud\w*|cublas\w*|nccl|nv\w*)\.)[\w.+-]+\.so[.\d]*): cannot open shared object file",
+            r"No module named (?P<library>'(acl|te|tbe|hccl|opc_tool)\b[\w.]*')",
+            r"(ascend-toolkit|nnal|/cann)\S*: No such file|ASCEND_(TOOLKIT_)?(HOME|OPP)_PATH.{0,40}(not set|unset|empty)",
         ),
+        codes=("148049",),
         examples=("ImportError: libatb.so: cannot open shared object file: No such file or directory",),
         source="vllm-ascend issues 152 and 6949",
     ),
@@ -62,8 +65,19 @@ CAUSES = (
         "Binaries of the image do not fit each other<<: {symbol}>>.",
         "Something replaces a library of the image: take LD_PRELOAD, LD_LIBRARY_PATH, PYTHONPATH and mounts over the image's Python out "
         "of the recipe, or choose the release's own image (vllm_recipe_image).",
-        patterns=(r"undefined symbol: (?P<symbol>\S+)|version `(?P<symbol>(GLIBC|GLIBCXX|CXXABI)_\S+)' not found",),
+        patterns=(
+            r"undefined symbol: (?P<symbol>\S+)|operator (?P<symbol>torchvision::\w+) does not exist|version `(?P<symbol>(GLIBC|GLIBCXX|CXXABI)_\S+)' not found",
+        ),
         examples=("ImportError: /vllm/_C.abi3.so: undefined symbol: _ZN3c105ErrorC2E",),
+        source="dynamic linker",
+    ),
+    Cause(
+        "static-tls",
+        TOGETHER,
+        "A library is loaded too late for the loader's reserve of thread storage (static TLS)<<: {library}>>.",
+        "Load it first: LD_PRELOAD in vllm_recipe_env_prepend<< with {library}>>.",
+        patterns=(r"((?P<library>/\S+): )?cannot allocate memory in static TLS block",),
+        examples=("ImportError: /usr/lib/aarch64-linux-gnu/libgomp.so.1: cannot allocate memory in static TLS block",),
         source="dynamic linker",
     ),
     Cause(
@@ -76,10 +90,12 @@ CAUSES = (
             r"^TypeError: (?P<what>\S+\(\) (got an unexpected keyword argument .*|missing \d+ required (positional|keyword-only).*"
             r"|takes .* positional arguments? but .*))",
             r"TypeError: Can't instantiate abstract class (?P<what>\w+)",
-            r"^AttributeError: (?P<what>(module|type object|partially initialized module) '[^']+' has no attribute .*|'\w+' object has no "
-            r"attribute '\w+')",
+            r"^AttributeError: (?P<what>(module|type object|partially initialized module) '[^']+' has no attribute .*|'(?!(NoneType|str|dict|list|tuple|set|int|float|bool|bytes)')\w+' "
+            r"object has no attribute '\w+')",
             r"^ImportError: cannot import name (?P<what>'\w+' from '[\w.]+')",
-            r"^ModuleNotFoundError: No module named (?P<what>'(vllm|vllm_ascend|torch|torch_npu|transformers|triton|acl|te|tbe)\b[\w.]*')",
+            r"^ModuleNotFoundError: No module named (?P<what>'(vllm|vllm_ascend|torch|torch_npu|transformers|triton)\b[\w.]*')",
+            r"^ImportError: (?P<what>\S+ is required for a normal functioning of this module, but found \S+[^.\s])",
+            r"(?P<what>Torch not compiled with CUDA enabled|Parameter \w+ has unsupported type .*)",
             r"(?P<what>vllm[-_]?ascend.{0,40}(requires|incompatible|does not match).{0,60}vllm\b.*)",
         ),
         rank=GENERAL,
@@ -91,7 +107,9 @@ CAUSES = (
         TOGETHER,
         "The image lacks a Python module<<: {module}>>.",
         "Choose an image or a release that has it (vllm_recipe_image, vllm_recipe_release), or take out the option that needs it.",
-        patterns=(r"No module named '(?P<module>[\w.]+)'",),
+        patterns=(
+            r"No module named '(?P<module>[\w.]+)'|packages that were not found in your environment: (?P<module>[\w, -]+)",
+        ),
         rank=GENERAL,
         examples=("ModuleNotFoundError: No module named 'mooncake'",),
         source="Python",
@@ -104,7 +122,9 @@ CAUSES = (
         "parallel option in vllm_recipe_args.",
         patterns=(
             r"Unsupported_Operator|Failed to find func by type|\b(op|operator|kernel)\b .{0,60}(is )?not support(ed)?\b",
-            r"not (currently )?implemented for|Could not run '\w+::\w+' with arguments from the 'NPU'|Not_Supported",
+            r"not (currently )?implemented for|Could not run '\w+::\w+' with arguments from the 'NPU'|Not_Supported"
+            r"|\b(bfloat16|bf16|DT_\w+|float8\w*|fp8|int4|d(ata )?type \S+) (is |are )?(currently )?not supported"
+            r"|'_OpNamespace' '\w+' object has no attribute",
         ),
         codes=(
             "561103",
@@ -145,6 +165,7 @@ CAUSES = (
         "Read CANN's log of the process (diagnostics.yml collects it) for the reason behind the code. Try another release "
         "(vllm_recipe_release), and graph mode off.",
         codes=("3610x", "5610x", "5611x", "EZ9903"),
+        patterns=(r"\bE[1-9]\d{4}: .*|Failed to compile Op",),
         rank=GENERAL,
         examples=("RuntimeError: call aclnnMatmul failed, error code is 561000",),
         source=ACLNN,

@@ -19,13 +19,14 @@ CAUSES = (
         "lower max-num-batched-tokens.",
         patterns=(
             r"larger than the (available KV cache memory|maximum number of tokens that can be stored in KV cache)",
-            r"(?P<need>[\d.]+) ?GiB KV cache is needed, which is larger than the available KV cache memory \((?P<have>[\d.]+) ?GiB",
-            r"No available memory for the cache blocks",
+            r"(?<![\d.])(?P<need>[\d.]+) ?GiB KV cache is needed, which is larger than the available KV cache memory \((?P<have>[\d.]+) ?GiB",
+            r"No available memory for (the cache blocks|KV cache)|(Insufficient|Not enough) KV cache",
             r"max(imum)? (seq|model) len(gth)? .{0,60}KV cache",
         ),
         details=(
             r"estimated maximum model length is (?P<length>\d+)",
-            r"(?P<need>[\d.]+) ?GiB KV cache is needed.*available KV cache memory \((?P<have>[\d.]+) ?GiB",
+            r"can be stored in KV cache \((?P<length>\d+)\)",
+            r"(?<![\d.])(?P<need>[\d.]+) ?GiB KV cache is needed.*available KV cache memory \((?P<have>[\d.]+) ?GiB",
         ),
         examples=(
             "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization` when initializing the "
@@ -42,15 +43,18 @@ CAUSES = (
         "Something else holds HBM: less is free than gpu-memory-utilization asks for<< ({free} of {total} GiB free, {wanted} GiB "
         "wanted)>>.",
         "'npu-smi info' on the node lists processes and memory: end what is left over. Else lower gpu-memory-utilization in "
-        "vllm_recipe_args<< below {share}>>.",
+        "vllm_recipe_args<<: {fits} is what is free now>>.",
         patterns=(
-            r"Free memory on device\D{0,12}\((?P<free>[\d.]+)/(?P<total>[\d.]+) ?GiB\)"
+            r"Free memory on device[^(]{0,20}\((?P<free>[\d.]+)/(?P<total>[\d.]+) ?GiB\)"
             r".*?desired GPU memory utilization(?: \((?P<share>[\d.]+), (?P<wanted>[\d.]+) ?GiB\))?",
-            r"Free memory on device|is less than desired GPU memory utilization",
+            r"Free memory on device|Error in memory profiling|is less than desired GPU memory utilization",
         ),
         examples=(
             "ValueError: Free memory on device (3.2/60.9 GiB) on startup is less than desired GPU memory utilization (0.9, 54.81 "
             "GiB). Decrease GPU memory utilization or reduce GPU memory used by other processes.",
+        ),
+        derived=lambda facts: (
+            {"fits": f"{int(100 * float(facts['free']) / float(facts['total'])) / 100:.2f}"} if "free" in facts else {}
         ),
         source="vLLM, worker start",
     ),
@@ -62,7 +66,7 @@ CAUSES = (
         "vllm_recipe_args; spread the weights over more chips. 'npu-smi info' shows whether something else holds HBM.",
         patterns=(
             r"NPU out of memory\. Tried to allocate (?P<need>[\d.]+ \w+) \(NPU (?P<npu>\d+); (?P<total>[\d.]+ \w+) total",
-            r"(NPU|HBM) out of memory|OutOfMemoryError|NPUCachingAllocator.{0,60}fail",
+            r"(NPU|HBM) out of memory|(?<!ray\.exceptions\.)OutOfMemoryError|NPUCachingAllocator.{0,60}fail",
             r"Memory_Allocation_Failure|Insufficient_Device_Memory|alloc device memory failed|aclrtMalloc\w*\b.{0,40}(fail|207001)",
             r"HCCL function error.*error code is (3|24)\b|Failed to allocate \d+ bytes of NPU memory",
         ),
@@ -80,8 +84,8 @@ CAUSES = (
         "'free -g' and 'dmesg | grep -i oom' on the node show by what; end it. Each process that loads weights needs "
         "memory of the host: no cpu offload in vllm_recipe_args, and a shm_size below the node's memory (vllm_recipe_container).",
         patterns=(
-            r"\bMemoryError\b|Cannot allocate memory|oom-kill|Out of memory: Kill|Killed process|std::bad_alloc",
-            r"Insufficient_Host_Memory",
+            r"\bMemoryError\b|Cannot allocate memory(?! in static)|oom-kill|Out of memory: Kill|Killed process|std::bad_alloc",
+            r"Insufficient_Host_Memory|_ArrayMemoryError|node running low on memory|killed due to memory pressure|can't allocate memory: you tried to allocate",
         ),
         examples=("MemoryError",),
         source="Linux",
@@ -92,7 +96,10 @@ CAUSES = (
         "A process was killed (SIGKILL): mostly by the kernel, for want of host memory.",
         "'dmesg | grep -i -e oom -e killed' on the node says by whom: where it was the kernel, end what else takes memory; where it was "
         "not, somebody ended the container.",
-        patterns=(r"^(\S+: line \d+: +\d+ )?Killed\b(?! by)", r"exit ?code:? -9\b|signal 9\b|\bSIGKILL\b"),
+        patterns=(
+            r"^(\S+: line \d+: +\d+ )?Killed\b(?! by)",
+            r"exit(ed with)? ?code:? (-9|137)\b|Failed core proc.*: -9\b|signal 9\b|\bSIGKILL\b",
+        ),
         exits=(137,),
         rank=GENERAL,
         examples=("/etc/ascend-vllm/vllm-ascend/launch.sh: line 40:    17 Killed                  vllm serve",),
@@ -104,7 +111,7 @@ CAUSES = (
         "The container's shared memory is too small or full.",
         "Raise vllm_recipe_container.shm_size.",
         patterns=(
-            r"No space left on device.*(shm|psm_|torch_\d)|/dev/shm.*No space|(shm|shared memory object).*No space left",
+            r"No space left on device.*(shm|psm_|torch_\d)|(psm_|torch_\d)\S*:? .{0,40}No space left|out of shared memory|/dev/shm.*No space|(shm|shared memory object).*No space left",
             r"unable to (mmap|open shared memory)|insufficient shared memory",
         ),
         examples=("OSError: [Errno 28] No space left on device: '/dev/shm/psm_1'",),
@@ -166,7 +173,7 @@ CAUSES = (
         "OMP_NUM_THREADS in vllm_recipe_env.",
         patterns=(
             r"can't start new thread|pthread_create (failed|error)|fork: (retry: )?Resource temporarily unavailable",
-            r"libgomp: Thread creation failed|Resource temporarily unavailable.{0,40}(thread|fork|process)|BlockingIOError: \[Errno 11\]",
+            r"libgomp: Thread creation failed|Resource temporarily unavailable.{0,40}(thread|fork|process)|\[Errno 11\] Resource temporarily unavailable|BlockingIOError: \[Errno 11\]|what\(\):\s+Resource temporarily unavailable",
         ),
         examples=("RuntimeError: can't start new thread",),
         source="Linux",

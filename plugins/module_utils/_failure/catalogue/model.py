@@ -18,7 +18,7 @@ CAUSES = (
         "Choose a release that has it with vllm_recipe_release; the recipe's page and vllm-ascend's list of models say from which on.",
         patterns=(
             r"Model architectures \['(?P<model>\w+)'.* (are|is) not supported",
-            r"model type `(?P<model>[\w.-]+)`.{0,40}Transformers does not recognize|does not recognize this architecture",
+            r"model type `(?P<model>[\w.-]+)`.{0,40}Transformers does not recognize|does not recognize this architecture|Unrecognized configuration class",
             r"Cannot find model module|has no vLLM implementation|Model architecture .{0,60}failed to be inspected",
         ),
         examples=(
@@ -32,7 +32,9 @@ CAUSES = (
         "model unknown to this image",
         "The checkpoint brings code of its own, which vLLM may not run.",
         "Set trust-remote-code in vllm_recipe_args, if you trust the checkpoint.",
-        patterns=(r"trust_remote_code|contains custom code which must be executed",),
+        patterns=(
+            r"(set(ting)?( the option)?|pass) .?trust_remote_code|contains custom code which must be executed|requires you to execute the \w+ file",
+        ),
         examples=(
             "ValueError: The repository contains custom code which must be executed to correctly load the model. Set trust_remote_code=True",
         ),
@@ -46,8 +48,9 @@ CAUSES = (
         "never replaced. preflight.yml checks the sizes (weights.complete).",
         patterns=(
             r"SafetensorError|(Incomplete|invalid|Header)\w*.{0,30}safetensors? ?header|MetadataIncompleteBuffer|HeaderTooLarge|InvalidHeader",
-            r"git-lfs\.github\.com|invalid load key, 'v'|PytorchStreamReader failed|unexpected end of (file|data)",
-            r"JSONDecodeError|is not a valid JSON file(.*'(?P<path>/[^']+)')?",
+            r"git-lfs\.github\.com|invalid load key, 'v'|PytorchStreamReader failed|unexpected end of (file|data)|Ran out of input|file should be of size \d+ but has size",
+            r"('(?P<path>/[^']+)' )?is not a valid JSON file|Should have a .model_type. key|could not parse ModelProto from (?P<path>\S+)",
+            r"Unable to load weights from \w+ checkpoint file( for '(?P<path>[^']+)')?",
         ),
         examples=(
             "safetensors_rust.SafetensorError: Error while deserializing header: incomplete metadata, file not fully covered",
@@ -61,6 +64,7 @@ CAUSES = (
         "Owner and mode of the folder on the node; on NFS with root squash the files must be readable for all ('chmod -R a+rX').",
         patterns=(
             r"Permission denied: '(?P<path>[^']*(\.safetensors|\.bin|\.json|/models?/|weights|tokenizer)[^']*)'",
+            r"Permission denied \(os error 13\)(:? '?(?P<path>/\S+[^\s']))?",
             r"Stale file handle|Input/output error(: '(?P<path>[^']+)')?|Transport endpoint is not connected",
         ),
         examples=("PermissionError: [Errno 13] Permission denied: '/opt/models/M/config.json'",),
@@ -75,7 +79,7 @@ CAUSES = (
         patterns=(
             r"Can't load (the )?tokenizer for '(?P<path>[^']+)'",
             r"tokenizer\S*\.(json|model)\b.{0,60}(not found|No such file|missing)|Unable to load vocabulary|Couldn't instantiate the backend tokenizer"
-            r"|Tokenizer class \w+ does not exist|\btiktoken\b.{0,60}(not found|No such|fail)",
+            r"|Tokenizer class \w+ does not exist|untagged enum ModelWrapper|\btiktoken\b.{0,60}(not found|No such|fail)",
         ),
         examples=(
             "OSError: Can't load tokenizer for '/opt/data/models/M'. If you were trying to load it from a hub, make sure you don't have a "
@@ -89,11 +93,11 @@ CAUSES = (
         "The weights are not where the command looks for them, or are incomplete<<: {path}>>.",
         "Compare vllm_recipe_weights_dir with the directory on the node; it holds one directory per checkpoint.",
         patterns=(
-            r"Repo id must be in the form.*?(: '(?P<path>[^']+)'\.?)?$|Invalid repository ID or local directory.*?('(?P<path>[^']+)')?$",
-            r"does not appear to have a file named|Cannot find any model weights( with `(?P<path>[^`]+)`)?",
-            r"(FileNotFoundError|OSError)[^']*('(?P<path>[^']*))?(safetensors|config\.json)|not a valid model identifier",
-            r"couldn't connect to 'https://huggingface\.co'|LocalEntryNotFoundError|MaxRetryError.*(huggingface|modelscope)"
-            r"|We couldn't connect to .https://(huggingface|modelscope)",
+            r"Repo id must be in the form(.*?: '(?P<path>[^']+)')?|Invalid repository ID or local directory(.*?'(?P<path>[^']+)')?",
+            r"does not appear to have a file named|Error no file named .* found in directory (?P<path>\S+[^.\s])|Cannot find any model weights( with `(?P<path>[^`]+)`)?",
+            r"No such file or directory\W+(?P<path>[^'\"]*(\.safetensors|\.index\.json|/config\.json))|not a valid model identifier",
+            r"couldn't connect to 'https://huggingface\.co'|LocalEntryNotFoundError|MaxRetryError.*(huggingface|modelscope)|HTTPS?ConnectionPool\(host='[^']*(huggingface|modelscope|hf-mirror)"
+            r"|CERTIFICATE_VERIFY_FAILED|We couldn't connect to .https://(huggingface|modelscope)",
         ),
         examples=("RuntimeError: Cannot find any model weights with `/opt/models/X`",),
         source="vLLM, transformers",
@@ -106,7 +110,7 @@ CAUSES = (
         "in the checkpoint's config.json with the recipe; a checkpoint of one's own needs a release that can read it.",
         patterns=(
             r"KeyError: '(?P<tensor>[\w-]+\.[\w.-]*(weight|scale|offset|bias|qzeros)\w*)'",
-            r"(size|shape) mismatch|Attempted to load weight|does not match (the )?(shape|size)|The size of tensor a|assert \w*param\w*\.(size|shape)",
+            r"(size|shape) mismatch|Attempted to load weight|does not match (the )?(shape|size)|The size of tensor a|exceeds dimension size|(Missing|Unexpected) key\(s\) in state_dict|assert \w*param\w*\.(size|shape)",
             r"weights were not initialized from checkpoint|There is no module or parameter named '(?P<tensor>[^']+)'",
         ),
         examples=("KeyError: 'model.layers.0.mlp.experts.w13_weight_scale'",),
@@ -119,8 +123,10 @@ CAUSES = (
         "Set quantization in vllm_recipe_args as the checkpoint needs it: ascend for checkpoints of ModelSlim, none where its config.json "
         "says it.",
         patterns=(
-            r"Quantization method specified in the model config|Unknown quantization method|quantization method .{0,40}(not supported|is unknown)",
-            r"(quant_model_description|quantization config)\S*.{0,60}(not found|No such file|missing|Could not find)",
+            r"Quantization method specified in the model config|Unknown quantization method|quantization method .{0,40}(not supported|is unknown)"
+            r"|\b\w+ quantization is (currently )?not supported|only supports? (the )?following quant|Cannot find the config file for|Quantization scheme is not supported|Unsupported quant\w*[_ ](type|method)"
+            r"|Detected some but not all shards of|KeyError: '\w*quant\w*'",
+            r"(quant_model_description|quantization config)\S*.{0,60}(not found|No such file|missing)|(Could not|Cannot) find .{0,40}quant\w*(_description|_config| config)",
         ),
         examples=(
             "  Value error, Quantization method specified in the model config (fp8) does not match the quantization method specified in the "

@@ -17,17 +17,31 @@ CAUSES = (
         patterns=(
             r"(bind\w* (to|on) |addr='tcp://)\S*?:(?P<port>\d{2,5})\b.*(already in use|errno: ?98|EADDRINUSE)",
             r"(Address already in use|EADDRINUSE).*?\baddr='tcp://[^']*:(?P<port>\d{2,5})'",
-            r"\(['\"][\d.:a-f]+['\"], (?P<port>\d{2,5})\).*address already in use",
+            r"\(['\"][\d.:a-f]+['\"], (?P<port>\d{2,5})\).*address already in use|port: (?P<port>\d+).*EADDRINUSE",
+            r"listen tcp\d? \S*:(?P<port>\d+): bind: address already in use|listen start failed, port\[(?P<port>\d+)\]",
             r"specific port\[(?P<port>\d+)\] fail|[Pp]ort (?P<port>\d{2,5}) is (already )?(in use|occupied|used)",
             r"Address already in use|already bound|bound already|EADDRINUSE|errno:? ?98\b",
         ),
         codes=("EJ0003", "EI0019", "EI0020"),
-        details=(r"tcp://\S*?:(?P<port>\d{2,5})\b", r"bind to \S*?:(?P<port>\d{2,5})\b"),
+        details=(
+            r"tcp://\S*?:(?P<port>\d{2,5})\b",
+            r"listen\w* .{0,20}port\[(?P<port>\d{2,5})\]",
+            r"bind to \S*?:(?P<port>\d{2,5})\b",
+        ),
         examples=(
             "OSError: [Errno 98] Address already in use",
             "zmq.error.ZMQError: Address already in use (addr='tcp://10.0.0.11:2347')",
         ),
         source="Linux; CANN, HCCP errors",
+    ),
+    Cause(
+        "port-permission",
+        "port taken",
+        "The process may not listen on port {port}.",
+        "Choose a port above 1023 in vllm_recipe_args, or a container whose user is root (vllm_recipe_container.user).",
+        patterns=(r"\('[^']*', (?P<port>\d+)\).*permission denied",),
+        examples=("[Errno 13] error while attempting to bind on address ('0.0.0.0', 80): permission denied",),
+        source="Linux",
     ),
     Cause(
         "address-not-here",
@@ -36,6 +50,7 @@ CAUSES = (
         "Compare vllm_recipe_address and vllm_recipe_listen of the host with 'ip -br address' on it; take HCCL_IF_IP and data-parallel-address "
         "out of overrides, the plan sets both.",
         patterns=(
+            r"\('(?P<address>[^']+)', \d+\).*cannot assign requested|listen tcp\d? (?P<address>\S+):\d+: bind: cannot assign",
             r"Cannot assign requested address|EADDRNOTAVAIL|errno:? ?99\b",
             r"(HCCL_IF_IP|ip) ?\[?(?P<address>[\d.]+)\]?.{0,40}(not (found|exist|local)|is not on)",
         ),
@@ -51,7 +66,7 @@ CAUSES = (
         "add the node's own name to /etc/hosts.",
         patterns=(
             r"gaierror|Name or service not known|Temporary failure in name resolution|nodename nor servname"
-            r"|(Could not|Failed to) resolve (host|hostname)?:? ?(?P<name>[\w.-]+)?|Unable to resolve",
+            r"|(Could not|Failed to) resolve (host|hostname)?:? ?(?P<name>[\w.-]+)?|(Unable to|cannot) resolve|host ?name (?P<name>\S+) (cannot|could not) be resolved",
         ),
         examples=("socket.gaierror: [Errno -2] Name or service not known",),
         source="Linux",
@@ -63,7 +78,8 @@ CAUSES = (
         "'ip -br address' on the node; the plan takes the interface of the host's address. Take GLOO_SOCKET_IFNAME, TP_SOCKET_IFNAME and "
         "HCCL_SOCKET_IFNAME out of vllm_recipe_env.",
         patterns=(
-            r"Unable to find (address for|interface):? ?(?P<name>[\w.-]+)?|(interface|ifname|nic)\W+(?P<name>[\w.-]+)?.{0,30}(not found|does not exist|no such)",
+            r"Unable to find (address for|interface):? ?(?P<name>[\w.-]+)?|\b(interface|ifname|nic)\W+(?P<name>[\w.-]+)?.{0,30}(not found|does not exist|no such)"
+            r"|ZMQError: No such device( \(addr='tcp://(?P<name>[\w.-]+))?|unsupported gloo device",
             r"(get|find)\w* host ?ip .{0,30}fail|SOCKET_IFNAME.{0,60}(invalid|not found|no .{0,20}match|fail)",
         ),
         examples=(
@@ -79,7 +95,6 @@ CAUSES = (
         patterns=(
             r"client socket has (timed out|failed).*connect to \(?(?P<host>[\w.:-]+), (?P<port>\d+)",
             r"No route to host|Network is unreachable|(connect\w*|socket).{0,80}(timed out|Connection refused).{0,60}(?P<host>\d+\.\d+\.\d+\.\d+)[:, ]+(?P<port>\d+)",
-            r"DistNetworkError",
         ),
         details=(r"connect to \(?(?P<host>[\w.:-]+), (?P<port>\d+)",),
         examples=(
@@ -94,7 +109,7 @@ CAUSES = (
         "Check that all of them run, the primary first, and that its RPC port can be reached from the secondaries through the firewall.",
         patterns=(
             r"Did not receive response from front-end process|Timed out waiting for coordinator|DistStoreError"
-            r"|Timed out after .* waiting for clients",
+            r"|retrieving hcclUniqueId|store->get\(.*got error|Timed out after .* waiting for clients|connectFullMesh failed",
         ),
         rank=GENERAL,
         examples=(
@@ -108,8 +123,8 @@ CAUSES = (
         "The connection to another process of the replica broke; that one ended first.",
         "Look at the other processes and nodes for an earlier error: logs.yml shows all.",
         patterns=(
-            r"Connection reset by peer|Broken pipe|Connection closed by peer|Connection refused|\bEOFError\b|recvValue failed|Socket closed"
-            r"|RemoteDisconnected|RPC call to \w+ timed out|died (unexpectedly|with exit code)|ConnectionError\b",
+            r"Connection reset by peer|Broken pipe|Connection closed by peer|Connection refused|\bEOFError\b(?!: Ran)|recvValue failed|Socket closed"
+            r"|RemoteDisconnected|Timed out waiting \d+ms for (recv|send) operation|DistNetworkError: failed to (recv|send)|RPC call to \w+ timed out|died with exit code|ConnectionError\b",
         ),
         rank=FOLLOWS,
         examples=("RuntimeError: [gloo/transport/tcp/pair.cc:547] Connection closed by peer [10.0.0.12]:41526",),
