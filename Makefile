@@ -14,6 +14,7 @@ HARDWARE ?= a2
 VENV := $(CURDIR)/.venv
 ON_A3 := tests/integration/test_benchmark.py tests/integration/test_secrets.py
 HOUR := tests/integration/test_interrupted.py tests/integration/test_rolling.py
+CAUSES := tests/integration/test_causes.py
 LAB := $(VENV)/bin/python lab/lab
 
 export PATH := $(VENV)/bin:$(PATH)
@@ -53,7 +54,7 @@ a3: dev-tools
 a2: dev-tools
 	$(LAB) down --hardware a2
 	KEEP_NODES=yes molecule test --scenario-name a2
-	pytest -q -x tests/integration $(addprefix --ignore ,$(ON_A3) $(HOUR))
+	pytest -q -x tests/integration $(addprefix --ignore ,$(ON_A3) $(HOUR) $(CAUSES))
 
 # What an hour of faults, upgrades and killed runs shows. Not part of `make test`.
 day2: dev-tools
@@ -61,6 +62,8 @@ day2: dev-tools
 	KEEP_NODES=yes molecule test --scenario-name recovery
 	KEEP_NODES=yes molecule test --scenario-name teardown
 	pytest -q $(HOUR)
+	$(LAB) down --all
+	pytest -q $(CAUSES)
 	$(LAB) down --all
 
 # How fast a deploy is, against others, with many nodes, and until it serves (1 1/2 hours): the tables of benchmarks/README.md.
