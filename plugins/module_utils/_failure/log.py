@@ -110,31 +110,11 @@ def read(log):
     warnings.
     """
     result = []
-    in_traceback, in_request = set(), set()  # processes
-    asserted = {}  # by process: what the last frame asserted
+    tracebacks = _Tracebacks()
     for number, raw in enumerate(log.splitlines()):
         line = parse(number, raw)
-        if line.level or not (line.raised or _OF_TRACEBACK.match(line.text)):
-            in_request.discard(line.process)
-        if _ASGI in line.text:
-            in_request.add(line.process)  # the traceback below it has no levels
-        if line.process in in_request:
+        if tracebacks.take(line):
             continue
-        if _FRAME.match(line.text):
-            in_traceback.add(line.process)
-            asserted.pop(line.process, None)
-            continue
-        if line.process in in_traceback:
-            if line.text[:1] in (" ", "\t", "|") or not line.text:
-                if line.text.lstrip().startswith("assert "):
-                    asserted[line.process] = line.text.strip()
-                continue  # the source of a frame
-            in_traceback.discard(line.process)
-            if line.text.strip() == "AssertionError" and line.process in asserted:
-                line.text = f"AssertionError: {asserted[line.process]}"
-            line.raised = line.raised or _RAISED.match(line.text) is not None
-        if _SOURCE.match(line.text):
-            continue  # of a frame whose head is not there, or of two processes that wrote at once
         died = _SIGNALLED.search(line.text) if "proc(s)" in line.text else None
         if died:
             line.text = died.group(0)
@@ -144,6 +124,39 @@ def read(log):
         if told and line.text.strip() and (died or not _WRAPPER.search(line.text)) and not _REQUEST.search(raw[:200]):
             result.append(line)
     return result
+
+
+class _Tracebacks:
+    """What of a log are frames and source of tracebacks, process by process, since processes write at once."""
+
+    def __init__(self):
+        self.open, self.of_requests = set(), set()
+        self.asserted = {}  # what the last frame asserted
+
+    def take(self, line):
+        """Is a line of a traceback, and not its last one? The last one is marked as raised, with what was asserted."""
+        process = line.process
+        if line.level or not (line.raised or _OF_TRACEBACK.match(line.text)):
+            self.of_requests.discard(process)
+        if _ASGI in line.text:
+            self.of_requests.add(process)  # the traceback below it has no levels
+        if process in self.of_requests:
+            return True
+        if _FRAME.match(line.text):
+            self.open.add(process)
+            self.asserted.pop(process, None)
+            return True
+        if process in self.open:
+            if line.text[:1] in (" ", "\t", "|") or not line.text:
+                if line.text.lstrip().startswith("assert "):
+                    self.asserted[process] = line.text.strip()
+                return True  # the source of a frame
+            self.open.discard(process)
+            if line.text.strip() == "AssertionError" and process in self.asserted:
+                line.text = f"AssertionError: {self.asserted[process]}"
+            line.raised = line.raised or _RAISED.match(line.text) is not None
+        # Of a frame whose head is not there, or of two processes that wrote at once.
+        return _SOURCE.match(line.text) is not None
 
 
 def parse(number, raw):
