@@ -86,7 +86,11 @@ status:
     files_error: {description: Why the files could not be compared; else empty., type: str}
     secrets: {description: "The file of secrets: C(missing), C(mode), the C(names) in it and those C(wanted).", type: dict}
     deployed: {description: "What was deployed and verified last, and what before; or null.", type: dict}
-    supervisor: {description: "Its timer: C(loaded), C(active), C(enabled), C(for) how many seconds; the C(state) that it saw last; and in C(trouble) what may keep it from reporting.", type: dict}
+    supervisor:
+      description: >-
+        Its timer, C(loaded), C(active), C(enabled), C(for) how many seconds; the C(state) that it saw last; and in C(trouble) what
+        may keep it from reporting.
+      type: dict
     tuning: {description: "In C(error) why the host tuning is not known; null where the host is not tuned.", type: dict}
     probe: {description: "C(state) C(ready) or C(silent), and the verdicts; null on a node that serves no API.", type: dict}
 """

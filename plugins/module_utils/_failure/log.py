@@ -75,7 +75,8 @@ _WRAPPER = re.compile(
     r"|Engine process failed to start|EngineDeadError|EngineCore encountered an issue|AsyncLLM output_handler failed"
     r"|Executor failed\.|Failed to start the worker|Cancelled by (?!.*: )"
     r"|^\s*Traceback \(most recent call last\):|During handling of the above exception|The above exception was the direct cause"
-    r"|leaked (shared_memory|semaphore) objects|destroy_process_group\(\) was not called|ERR99999 UNKNOWN|stats\.vllm\.ai|^SystemExit\b|^KeyboardInterrupt\b|^(asyncio\.\S*|concurrent\.\S*)?CancelledError\b"
+    r"|leaked (shared_memory|semaphore) objects|destroy_process_group\(\) was not called|ERR99999 UNKNOWN|stats\.vllm\.ai"
+    r"|^SystemExit\b|^KeyboardInterrupt\b|^(asyncio\.\S*|concurrent\.\S*)?CancelledError\b"
     r"|^\w*ExceptionGroup: .*sub-exception"
 )
 # They are wrappers as well, and yet tell how a process ended.

@@ -78,7 +78,7 @@ def _cause(engine, container, exit_code, before):
     since, until = (container["started_at"], None) if before is None else (before, container["started_at"])
     try:
         causes = evidence.death(engine, ended, since or 0, until)["causes"]
-    except UNKNOWN_DATA + (EngineError,):
+    except (EngineError, *UNKNOWN_DATA):
         return ""
     return "{meaning} [{id}]".format(**causes[0]) if causes else ""
 

@@ -56,7 +56,8 @@ CAUSES = (
         "tensor-parallel-size and the chips of the node must fit: vllm_recipe_chips, and no ASCEND_RT_VISIBLE_DEVICES in vllm_recipe_env.",
         patterns=(
             r"(World size|tensor.parallel.size) \(?(?P<wanted>\d+)\)? (is|cannot be) larger than the (number of )?available \w*\s*\(?(?P<there>\d+)?",
-            r"number of required GPUs exceeds the total number of available|Current node has no GPU available|number of (devices|NPUs|GPUs|NPU devices)\b.{0,40}(less|fewer|smaller|not enough)|local_rank \d+ is out of",
+            r"number of required GPUs exceeds the total number of available|Current node has no GPU available|number of (devices"
+            r"|NPUs|GPUs|NPU devices)\b.{0,40}(less|fewer|smaller|not enough)|local_rank \d+ is out of",
         ),
         examples=("  Value error, World size (8) is larger than the number of available GPUs (4) in this node.",),
         source="vLLM, parallel config",
@@ -126,7 +127,8 @@ CAUSES = (
         "see vllm_recipe_tls.",
         patterns=(
             r"KEY_VALUES_MISMATCH|key values mismatch|\bPEM lib\b|bad (password|decrypt)|NO_START_LINE|KEY_TOO_SMALL|MD_TOO_WEAK|SSLError: \[(X509|PEM)"
-            r"|(No such file or directory|Permission denied): '(?P<path>[^']+\.(pem|crt|cer|cert|key))'|(certfile|keyfile|ssl_\w*file).{0,60}(No such|not found|denied)",
+            r"|(No such file or directory|Permission denied): '(?P<path>[^']+\.(pem|crt|cer|cert|key))'|(certfile|keyfile"
+            r"|ssl_\w*file).{0,60}(No such|not found|denied)",
         ),
         examples=("ssl.SSLError: [SSL: KEY_VALUES_MISMATCH] key values mismatch (_ssl.c:3900)",),
         source="Python, ssl",

@@ -20,7 +20,8 @@ CAUSES = (
         "Another container or process holds a chip.",
         "'docker ps' and 'npu-smi info' on the node show which; stop it, or choose other chips with vllm_recipe_chips.",
         patterns=(
-            r"device is used|\b(npu|chip|device)\b[ \d\[\]]{0,6}is (already )?(occupied|in use)|Device or resource busy\W+/dev/davinci|resource_busy\(EL0005\)",
+            r"device is used|\b(npu|chip|device)\b[ \d\[\]]{0,6}is (already )?(occupied|in use)"
+            r"|Device or resource busy\W+/dev/davinci|resource_busy\(EL0005\)",
             r"(dcmi|ret|drv)\D{0,40}(?<!\w)-8020\b",
         ),
         codes=("EL0005",),

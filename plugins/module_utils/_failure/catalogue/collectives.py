@@ -70,7 +70,8 @@ CAUSES = (
         "Look at the other ranks and nodes for an earlier error: logs.yml shows all. Where no one has an error, the links lose "
         "packets ('hccn_tool -i CHIP -stat -g') or one rank is slow (HCCL_EXEC_TIMEOUT).",
         patterns=(
-            r"Watchdog caught collective operation timeout|Notify register waits|Waiting peer (rank|end): (?P<rank>\d+)|remote rank:? ?\[?(?P<rank>\d+)|error cqe|CQE occurred|SDMA .{0,30}exception",
+            r"Watchdog caught collective operation timeout|Notify register waits|Waiting peer (rank|end): (?P<rank>\d+)"
+            r"|remote rank:? ?\[?(?P<rank>\d+)|error cqe|CQE occurred|SDMA .{0,30}exception",
             r"HCCL function error.*error code is 21\b",
         ),
         codes=("EI0002", "EI0012", "EI0013", "EI0018"),
@@ -192,7 +193,8 @@ CAUSES = (
         patterns=(
             # Not the names of settings, nor the warning of torch_npu that a timeout "was set to" something.
             r"Get_Socket_Timeout|socket.*timeout.*HCCL|socket (times out|establish timeout)|Ranktable_Detect|rootInfo detect",
-            r"(?<!Work)HCCL(?!_|UniqueId)(?!.{0,200}(was set to|hcclUniqueId)).{0,200}(timeout|time out|timed out|times out)|HCCL function error.*error code is (9|11|12)\b"
+            r"(?<!Work)HCCL(?!_|UniqueId)(?!.{0,200}(was set to|hcclUniqueId)).{0,200}(timeout|time out|timed out|times out)"
+            r"|HCCL function error.*error code is (9|11|12)\b"
             r"|errNo\[0x0*50000(09|0b|0c)\]",
         ),
         codes=("EI0006", "EI0015"),
@@ -223,7 +225,8 @@ CAUSES = (
         "and outside the range that the engine draws from.",
         patterns=(
             r"Failed to initialize (AdxlEngine|HIXL|the transfer engine|Mooncake)|(Adxl|HIXL|hixl)\w*.{0,40}init\w* fail",
-            r"TransferEngine.{0,40}(init|install)\w*.{0,30}(fail|error)|Mooncake.{0,60}(init|setup)\w*.{0,20}(fail|error)|(init|setup)\w* .{0,20}mooncake.{0,30}fail"
+            r"TransferEngine.{0,40}(init|install)\w*.{0,30}(fail|error)|Mooncake.{0,60}(init|setup)\w*.{0,20}(fail|error)|(init"
+            r"|setup)\w* .{0,20}mooncake.{0,30}fail"
             r"|LLMDataDist\.init\] failed|Failed to (mount segment|register (local )?mem\w*|register rpc meta)|register_local_memory_failed"
             r"|Mooncake memory registration failed",
         ),
@@ -239,7 +242,8 @@ CAUSES = (
         "The other side must run and its kv_port and data ports must pass the firewall; chips of both sides must reach each other "
         "('hccn_tool -i CHIP -ping -g address IP').",
         patterns=(
-            r"(cannot|failed to|unable to) (connect|open|get)\w* .{0,30}(segment|target):? ?(?P<peer>[\d.]+:\d+)?|Failed to connect.{0,40}(segment|metadata|engine)"
+            r"(cannot|failed to|unable to) (connect|open|get)\w* .{0,30}(segment|target):? ?(?P<peer>[\d.]+:\d+)?"
+            r"|Failed to connect.{0,40}(segment|metadata|engine)"
             r"|Connect timeout to:? ?(?P<peer>[\d.]+:\d+)|LLM_LINK_FAILED|\[link\w*\] failed",
             r"(adxl|hixl|mooncake|transfer ?engine|kv transfer)\b.{0,80}(connect|link).{0,40}(fail|time ?d? ?out|refused|error)",
         ),

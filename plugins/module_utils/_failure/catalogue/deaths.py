@@ -45,7 +45,8 @@ CAUSES = (
         "'docker start CONTAINER' and 'journalctl -u docker' on the node show the same; a hook of Ascend's Docker runtime that fails is taken out "
         "by runc as the default runtime in /etc/docker/daemon.json.",
         patterns=(
-            r"OCI runtime create failed|failed to create (shim|task)|prestart hook\b.*(error|exit)|error running (prestart )?hook|invalid runtime name|could not select device driver|ascend-docker-(hook|runtime)\b.*(fail|error)|error mounting",
+            r"OCI runtime create failed|failed to create (shim|task)|prestart hook\b.*(error|exit)|error running (prestart )?hook"
+            r"|invalid runtime name|could not select device driver|ascend-docker-(hook|runtime)\b.*(fail|error)|error mounting",
         ),
         examples=(
             "OCI runtime create failed: container_linux.go:380: starting container process caused: error mounting",
@@ -60,7 +61,8 @@ CAUSES = (
         "The image is not one of vllm-ascend, or its PATH was replaced: compare vllm_recipe_image with the release's, and take PATH out of "
         "vllm_recipe_env.",
         patterns=(
-            r"^exec (?P<command>/\S+): no such file or directory|line \d+: (?P<command>\S+): (command )?not found|(exec|executable file).{0,20}\"?(?P<command>[\w./-]+)\"?.{0,20}not found|(?<![\w./-])(?P<command>[\w./-]+): command not found",
+            r"^exec (?P<command>/\S+): no such file or directory|line \d+: (?P<command>\S+): (command )?not found|(exec"
+            r"|executable file).{0,20}\"?(?P<command>[\w./-]+)\"?.{0,20}not found|(?<![\w./-])(?P<command>[\w./-]+): command not found",
         ),
         exits=(127,),
         examples=("/etc/ascend-vllm/x/launch.sh: line 40: vllm: command not found",),
@@ -85,7 +87,8 @@ CAUSES = (
         "'dmesg' on the node and CANN's log (diagnostics.yml collects it) show where. Start once without jemalloc (npu_host_tuning_jemalloc) and "
         "without mounts over the image's libraries; then compare the driver with what the image's CANN needs, and try another release.",
         patterns=(
-            r"(?P<signal>Segmentation fault|Illegal instruction|SIGSEGV|SIGILL)|Segfault encountered|Failed core proc.*: -(11|6|4)\b|exited with code (139|134|132)\b|line \d+: +\d+ (?P<signal>Aborted)|(?P<signal>double free or corruption|corrupted size)"
+            r"(?P<signal>Segmentation fault|Illegal instruction|SIGSEGV|SIGILL)|Segfault encountered|Failed core proc.*: -(11|6|4)\b"
+            r"|exited with code (139|134|132)\b|line \d+: +\d+ (?P<signal>Aborted)|(?P<signal>double free or corruption|corrupted size)"
             r"|free\(\): invalid|malloc\(\): |munmap_chunk\(\)|stack smashing detected|segfault at |Fatal Python error|terminate called",
         ),
         exits=(139, 134, 132, 136),

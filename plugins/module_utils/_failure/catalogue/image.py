@@ -51,7 +51,8 @@ CAUSES = (
         patterns=(
             r"(?P<library>\blib(atb|hccl|ascendcl|opapi|acl\w*|runtime|ge_\w*|graph\w*|nnopbase|msprofiler|mki|lcal|asdops|tbe\w*)\w*\.so"
             r"[.\d]*): cannot open shared object",
-            r"(?P<library>(?<![\w.+-])(?!lib(ascend_hal|dcmi|drvdsmi_host|c_sec|cud\w*|cublas\w*|nccl|nv\w*)\.)[\w.+-]+\.so[.\d]*): cannot open shared object file",
+            r"(?P<library>(?<![\w.+-])(?!lib(ascend_hal|dcmi|drvdsmi_host|c_sec|cud\w*|cublas\w*|nccl"
+            r"|nv\w*)\.)[\w.+-]+\.so[.\d]*): cannot open shared object file",
             r"No module named (?P<library>'(acl|te|tbe|hccl|opc_tool)\b[\w.]*')",
             r"(ascend-toolkit|nnal|/cann)\S*: No such file|ASCEND_(TOOLKIT_)?(HOME|OPP)_PATH.{0,40}(not set|unset|empty)",
         ),
@@ -66,7 +67,8 @@ CAUSES = (
         "Something replaces a library of the image: take LD_PRELOAD, LD_LIBRARY_PATH, PYTHONPATH and mounts over the image's Python out "
         "of the recipe, or choose the release's own image (vllm_recipe_image).",
         patterns=(
-            r"undefined symbol: (?P<symbol>\S+)|operator (?P<symbol>torchvision::\w+) does not exist|version `(?P<symbol>(GLIBC|GLIBCXX|CXXABI)_\S+)' not found",
+            r"undefined symbol: (?P<symbol>\S+)|operator (?P<symbol>torchvision::\w+) does not exist|version `(?P<symbol>(GLIBC"
+            r"|GLIBCXX|CXXABI)_\S+)' not found",
         ),
         examples=("ImportError: /vllm/_C.abi3.so: undefined symbol: _ZN3c105ErrorC2E",),
         source="dynamic linker",
@@ -90,7 +92,8 @@ CAUSES = (
             r"^TypeError: (?P<what>\S+\(\) (got an unexpected keyword argument .*|missing \d+ required (positional|keyword-only).*"
             r"|takes .* positional arguments? but .*))",
             r"TypeError: Can't instantiate abstract class (?P<what>\w+)",
-            r"^AttributeError: (?P<what>(module|type object|partially initialized module) '[^']+' has no attribute .*|'(?!(NoneType|str|dict|list|tuple|set|int|float|bool|bytes)')\w+' "
+            r"^AttributeError: (?P<what>(module|type object|partially initialized module) '[^']+' has no attribute .*|'(?!(NoneType"
+            r"|str|dict|list|tuple|set|int|float|bool|bytes)')\w+' "
             r"object has no attribute '\w+')",
             r"^ImportError: cannot import name (?P<what>'\w+' from '[\w.]+')",
             r"^ModuleNotFoundError: No module named (?P<what>'(vllm|vllm_ascend|torch|torch_npu|transformers|triton)\b[\w.]*')",

@@ -85,7 +85,8 @@ CAUSES = (
         "memory of the host: no cpu offload in vllm_recipe_args, and a shm_size below the node's memory (vllm_recipe_container).",
         patterns=(
             r"\bMemoryError\b|Cannot allocate memory(?! in static)|oom-kill|Out of memory: Kill|Killed process|std::bad_alloc",
-            r"Insufficient_Host_Memory|_ArrayMemoryError|node running low on memory|killed due to memory pressure|can't allocate memory: you tried to allocate",
+            r"Insufficient_Host_Memory|_ArrayMemoryError|node running low on memory|killed due to memory pressure"
+            r"|can't allocate memory: you tried to allocate",
         ),
         examples=("MemoryError",),
         source="Linux",
@@ -111,7 +112,8 @@ CAUSES = (
         "The container's shared memory is too small or full.",
         "Raise vllm_recipe_container.shm_size.",
         patterns=(
-            r"No space left on device.*(shm|psm_|torch_\d)|(psm_|torch_\d)\S*:? .{0,40}No space left|out of shared memory|/dev/shm.*No space|(shm|shared memory object).*No space left",
+            r"No space left on device.*(shm|psm_|torch_\d)|(psm_|torch_\d)\S*:? .{0,40}No space left|out of shared memory"
+            r"|/dev/shm.*No space|(shm|shared memory object).*No space left",
             r"unable to (mmap|open shared memory)|insufficient shared memory",
         ),
         examples=("OSError: [Errno 28] No space left on device: '/dev/shm/psm_1'",),
@@ -173,7 +175,8 @@ CAUSES = (
         "OMP_NUM_THREADS in vllm_recipe_env.",
         patterns=(
             r"can't start new thread|pthread_create (failed|error)|fork: (retry: )?Resource temporarily unavailable",
-            r"libgomp: Thread creation failed|Resource temporarily unavailable.{0,40}(thread|fork|process)|\[Errno 11\] Resource temporarily unavailable|BlockingIOError: \[Errno 11\]|what\(\):\s+Resource temporarily unavailable",
+            r"libgomp: Thread creation failed|Resource temporarily unavailable.{0,40}(thread|fork|process)"
+            r"|\[Errno 11\] Resource temporarily unavailable|BlockingIOError: \[Errno 11\]|what\(\):\s+Resource temporarily unavailable",
         ),
         examples=("RuntimeError: can't start new thread",),
         source="Linux",

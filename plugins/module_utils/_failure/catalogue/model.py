@@ -48,7 +48,8 @@ CAUSES = (
         "never replaced. preflight.yml checks the sizes (weights.complete).",
         patterns=(
             r"SafetensorError|(Incomplete|invalid|Header)\w*.{0,30}safetensors? ?header|MetadataIncompleteBuffer|HeaderTooLarge|InvalidHeader",
-            r"git-lfs\.github\.com|invalid load key, 'v'|PytorchStreamReader failed|unexpected end of (file|data)|Ran out of input|file should be of size \d+ but has size",
+            r"git-lfs\.github\.com|invalid load key, 'v'|PytorchStreamReader failed|unexpected end of (file|data)|Ran out of input"
+            r"|file should be of size \d+ but has size",
             r"('(?P<path>/[^']+)' )?is not a valid JSON file|Should have a .model_type. key|could not parse ModelProto from (?P<path>\S+)",
             r"Unable to load weights from \w+ checkpoint file( for '(?P<path>[^']+)')?",
         ),
@@ -94,9 +95,11 @@ CAUSES = (
         "Compare vllm_recipe_weights_dir with the directory on the node; it holds one directory per checkpoint.",
         patterns=(
             r"Repo id must be in the form(.*?: '(?P<path>[^']+)')?|Invalid repository ID or local directory(.*?'(?P<path>[^']+)')?",
-            r"does not appear to have a file named|Error no file named .* found in directory (?P<path>\S+[^.\s])|Cannot find any model weights( with `(?P<path>[^`]+)`)?",
+            r"does not appear to have a file named|Error no file named .* found in directory (?P<path>\S+[^.\s])"
+            r"|Cannot find any model weights( with `(?P<path>[^`]+)`)?",
             r"No such file or directory\W+(?P<path>[^'\"]*(\.safetensors|\.index\.json|/config\.json))|not a valid model identifier",
-            r"couldn't connect to 'https://huggingface\.co'|LocalEntryNotFoundError|MaxRetryError.*(huggingface|modelscope)|HTTPS?ConnectionPool\(host='[^']*(huggingface|modelscope|hf-mirror)"
+            r"couldn't connect to 'https://huggingface\.co'|LocalEntryNotFoundError|MaxRetryError.*(huggingface|modelscope)"
+            r"|HTTPS?ConnectionPool\(host='[^']*(huggingface|modelscope|hf-mirror)"
             r"|CERTIFICATE_VERIFY_FAILED|We couldn't connect to .https://(huggingface|modelscope)",
         ),
         examples=("RuntimeError: Cannot find any model weights with `/opt/models/X`",),
@@ -110,7 +113,8 @@ CAUSES = (
         "in the checkpoint's config.json with the recipe; a checkpoint of one's own needs a release that can read it.",
         patterns=(
             r"KeyError: '(?P<tensor>[\w-]+\.[\w.-]*(weight|scale|offset|bias|qzeros)\w*)'",
-            r"(size|shape) mismatch|Attempted to load weight|does not match (the )?(shape|size)|The size of tensor a|exceeds dimension size|(Missing|Unexpected) key\(s\) in state_dict|assert \w*param\w*\.(size|shape)",
+            r"(size|shape) mismatch|Attempted to load weight|does not match (the )?(shape|size)|The size of tensor a"
+            r"|exceeds dimension size|(Missing|Unexpected) key\(s\) in state_dict|assert \w*param\w*\.(size|shape)",
             r"weights were not initialized from checkpoint|There is no module or parameter named '(?P<tensor>[^']+)'",
         ),
         examples=("KeyError: 'model.layers.0.mlp.experts.w13_weight_scale'",),
@@ -124,9 +128,11 @@ CAUSES = (
         "says it.",
         patterns=(
             r"Quantization method specified in the model config|Unknown quantization method|quantization method .{0,40}(not supported|is unknown)"
-            r"|\b\w+ quantization is (currently )?not supported|only supports? (the )?following quant|Cannot find the config file for|Quantization scheme is not supported|Unsupported quant\w*[_ ](type|method)"
+            r"|\b\w+ quantization is (currently )?not supported|only supports? (the )?following quant"
+            r"|Cannot find the config file for|Quantization scheme is not supported|Unsupported quant\w*[_ ](type|method)"
             r"|Detected some but not all shards of|KeyError: '\w*quant\w*'",
-            r"(quant_model_description|quantization config)\S*.{0,60}(not found|No such file|missing)|(Could not|Cannot) find .{0,40}quant\w*(_description|_config| config)",
+            r"(quant_model_description|quantization config)\S*.{0,60}(not found|No such file|missing)|(Could not"
+            r"|Cannot) find .{0,40}quant\w*(_description|_config| config)",
         ),
         examples=(
             "  Value error, Quantization method specified in the model config (fp8) does not match the quantization method specified in the "

@@ -66,7 +66,8 @@ CAUSES = (
         "add the node's own name to /etc/hosts.",
         patterns=(
             r"gaierror|Name or service not known|Temporary failure in name resolution|nodename nor servname"
-            r"|(Could not|Failed to) resolve (host|hostname)?:? ?(?P<name>[\w.-]+)?|(Unable to|cannot) resolve|host ?name (?P<name>\S+) (cannot|could not) be resolved",
+            r"|(Could not|Failed to) resolve (host|hostname)?:? ?(?P<name>[\w.-]+)?|(Unable to|cannot) resolve"
+            r"|host ?name (?P<name>\S+) (cannot|could not) be resolved",
         ),
         examples=("socket.gaierror: [Errno -2] Name or service not known",),
         source="Linux",
@@ -78,7 +79,8 @@ CAUSES = (
         "'ip -br address' on the node; the plan takes the interface of the host's address. Take GLOO_SOCKET_IFNAME, TP_SOCKET_IFNAME and "
         "HCCL_SOCKET_IFNAME out of vllm_recipe_env.",
         patterns=(
-            r"Unable to find (address for|interface):? ?(?P<name>[\w.-]+)?|\b(interface|ifname|nic)\W+(?P<name>[\w.-]+)?.{0,30}(not found|does not exist|no such)"
+            r"Unable to find (address for|interface):? ?(?P<name>[\w.-]+)?|\b(interface|ifname"
+            r"|nic)\W+(?P<name>[\w.-]+)?.{0,30}(not found|does not exist|no such)"
             r"|ZMQError: No such device( \(addr='tcp://(?P<name>[\w.-]+))?|unsupported gloo device",
             r"(get|find)\w* host ?ip .{0,30}fail|SOCKET_IFNAME.{0,60}(invalid|not found|no .{0,20}match|fail)",
         ),
@@ -94,7 +96,8 @@ CAUSES = (
         "The primary must run; then the port must pass its firewall ('nc -vz<< {host} {port}>>' from this node), and both must be in one network.",
         patterns=(
             r"client socket has (timed out|failed).*connect to \(?(?P<host>[\w.:-]+), (?P<port>\d+)",
-            r"No route to host|Network is unreachable|(connect\w*|socket).{0,80}(timed out|Connection refused).{0,60}(?P<host>\d+\.\d+\.\d+\.\d+)[:, ]+(?P<port>\d+)",
+            r"No route to host|Network is unreachable|(connect\w*|socket).{0,80}(timed out"
+            r"|Connection refused).{0,60}(?P<host>\d+\.\d+\.\d+\.\d+)[:, ]+(?P<port>\d+)",
         ),
         details=(r"connect to \(?(?P<host>[\w.:-]+), (?P<port>\d+)",),
         examples=(
@@ -124,7 +127,8 @@ CAUSES = (
         "Look at the other processes and nodes for an earlier error: logs.yml shows all.",
         patterns=(
             r"Connection reset by peer|Broken pipe|Connection closed by peer|Connection refused|\bEOFError\b(?!: Ran)|recvValue failed|Socket closed"
-            r"|RemoteDisconnected|Timed out waiting \d+ms for (recv|send) operation|DistNetworkError: failed to (recv|send)|RPC call to \w+ timed out|died with exit code|ConnectionError\b",
+            r"|RemoteDisconnected|Timed out waiting \d+ms for (recv|send) operation|DistNetworkError: failed to (recv|send)"
+            r"|RPC call to \w+ timed out|died with exit code|ConnectionError\b",
         ),
         rank=FOLLOWS,
         examples=("RuntimeError: [gloo/transport/tcp/pair.cc:547] Connection closed by peer [10.0.0.12]:41526",),
