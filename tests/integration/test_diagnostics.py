@@ -188,3 +188,16 @@ def test_logs_are_written_to_files(tmp_path):
 def test_a_time_that_is_none_is_refused():
     run = playbook("logs.yml", "-e", "vllm_logs_since=yesterday")
     assert "'yesterday' is not a length of time: wanted a number and s, m, h or d, such as 10m" in run.words
+
+
+def test_logs_are_explained_without_nodes(tmp_path):
+    (tmp_path / "n1.log").write_text(
+        "(Worker_TP0 pid=7) ERROR 11-25 06:11:34 [m.py:8] RuntimeError: NPU out of memory.\n"
+    )
+    out = tmp_path / "out.json"
+    run = playbook("explain.yml", "-e", f"vllm_explain_path={tmp_path}", "-e", f"vllm_explain_file={out}")
+    assert run.rc == 0 and "npu-out-of-memory: " in run.output, run.output
+    (log,) = json.loads(out.read_text())["logs"]
+    assert log["path"] == str(tmp_path / "n1.log") and log["causes"][0]["id"] == "npu-out-of-memory"
+    run = playbook("explain.yml", "-e", f"vllm_explain_path={tmp_path}/nowhere")
+    assert run.rc != 0 and "there is no such file or folder" in run.words

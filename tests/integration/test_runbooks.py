@@ -24,6 +24,7 @@ ELSEWHERE = {
     "deploy_a2.yml": "molecule/a2",
     # With --check the same is run here.
     "deploy_a2.yml --limit a2-node1,a2-node3": "molecule/a2",
+    "explain.yml -e vllm_explain_path=FILE_OR_FOLDER": "tests/integration/test_diagnostics.py",
     "restart.yml": "molecule/upgrade",
     "rollback.yml": "molecule/upgrade",
     "start.yml": "tests/integration/test_checks.py",
