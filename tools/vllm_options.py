@@ -128,21 +128,26 @@ def is_dataclass(node):
 
 def engine_options(source):
     """[spellings], kind of every option that the engine's and the server's parsers add one by one."""
+    for spellings, call, kwargs_of in added_arguments(source):
+        yield spellings, call_kind(source, call, kwargs_of)
+
+
+def added_arguments(source):
+    """[spellings], the call, and {variable: config class, or (config class, field)} of every option that is added one by one."""
     texts = ["vllm/engine/arg_utils.py", "vllm/entrypoints/cli/serve.py"]
     for name in texts + [f for f in FRONTEND_FILES if f in source.files]:
         for function in functions(ast.parse(source.files[name])):
-            kwargs_of = {}  # variable -> config class, or (config class, field)
+            kwargs_of = {}
             for node in ast.walk(function):
                 if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
                     origin = kwargs_origin(node.value, kwargs_of)
                     if origin:
                         kwargs_of[node.targets[0].id] = origin
             for call in ast.walk(function):
-                if not (isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "add_argument"):
-                    continue
-                spellings = [a.value for a in call.args if isinstance(a, ast.Constant)]
-                if any(s.startswith("--") for s in spellings):
-                    yield spellings, call_kind(source, call, kwargs_of)
+                if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "add_argument":
+                    spellings = [a.value for a in call.args if isinstance(a, ast.Constant)]
+                    if any(s.startswith("--") for s in spellings):
+                        yield spellings, call, kwargs_of
 
 
 def functions(tree):

@@ -26,8 +26,8 @@ from vllm_options import (  # noqa: E402 -- found by the line above, however thi
     FRONTEND_FILES,
     TRANSPARENT,
     Source,
+    added_arguments,
     frontend_options,
-    functions,
     is_dataclass,
     kwargs_origin,
     read,
@@ -237,19 +237,8 @@ class Vllm(Source):
 
     def added(self):
         """[spellings], (config class, field) or None, form or None of every option that is added one by one."""
-        texts = ["vllm/engine/arg_utils.py", "vllm/entrypoints/cli/serve.py", *FRONTEND_FILES]
-        for function in (f for name in texts if name in self.files for f in functions(ast.parse(self.files[name]))):
-            kwargs_of = {}
-            for node in ast.walk(function):
-                if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-                    origin = kwargs_origin(node.value, kwargs_of)
-                    if origin:
-                        kwargs_of[node.targets[0].id] = origin
-            for call in ast.walk(function):
-                if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "add_argument":
-                    spellings = [a.value for a in call.args if isinstance(a, ast.Constant)]
-                    if any(s.startswith("--") for s in spellings):
-                        yield spellings, *given_form(call, kwargs_of)
+        for spellings, call, kwargs_of in added_arguments(self):
+            yield spellings, *given_form(call, kwargs_of)
 
     def frontend(self):
         """The options that are fields of the server's argument class."""

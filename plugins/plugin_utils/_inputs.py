@@ -12,8 +12,9 @@ from ansible_collections.ascend_ops.vllm.plugins.module_utils._bench.scenario im
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.preflight import catalogue
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.query import query_error
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.errors import listed, nearest, shown
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.forms import Form
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.inventory import SECRET_INPUTS
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.values import Form, form
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.values import form
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._support.logs import seconds_of
 
 WANTED = {
@@ -146,7 +147,10 @@ def _typed(name, value, option):
         return False, value
     if option["type"] in ("int", "float") and isinstance(value, bool):
         return False, value
-    checked = ArgumentSpecValidator({name: _bare(option)}).validate({name: value})
+    try:
+        checked = ArgumentSpecValidator({name: _bare(option)}).validate({name: value})
+    except (OverflowError, ValueError):  # Ansible does not catch what is infinite, or no number
+        return False, value
     return (False, value) if checked.error_messages else (True, checked.validated_parameters[name])
 
 

@@ -59,13 +59,17 @@ def test_preflight_stops_a_deploy_and_the_running_service_goes_on(case, broken):
     assert answers()
 
 
-def test_a_slow_engine_accuses_nobody_while_the_service_runs(broken, tmp_path):
-    broken("a2-node1", "engine-slow", "40")
-    path = tmp_path / "verdicts.json"
+def checked(path):
+    """A preflight whose commands may take five seconds, and that stops on nothing: the run, and the first node's checks by id."""
     run = playbook("preflight.yml", "-e", "npu_preflight_timeout=5", "-e", f"npu_preflight_report={path}")
     assert run.rc == 0, run.output
     (report,) = json.loads(path.read_text())
-    found = {check["id"]: check for check in report["nodes"][0]["checks"]}
+    return run, {check["id"]: check for check in report["nodes"][0]["checks"]}
+
+
+def test_a_slow_engine_accuses_nobody_while_the_service_runs(broken, tmp_path):
+    broken("a2-node1", "engine-slow", "40")
+    run, found = checked(tmp_path / "verdicts.json")
     assert not [check for check in found.values() if check["verdict"] == "fail"], run.output
     for name in ("engine.running", "npu.idle.processes", "port.api", "service.stale"):
         assert found[name]["verdict"] == "unknown", found[name]
@@ -75,11 +79,7 @@ def test_a_slow_engine_accuses_nobody_while_the_service_runs(broken, tmp_path):
 
 def test_an_engine_that_answers_when_it_is_asked_alone_is_only_slow(broken, tmp_path):
     broken("a2-node1", "engine-slow", "7")
-    path = tmp_path / "verdicts.json"
-    run = playbook("preflight.yml", "-e", "npu_preflight_timeout=5", "-e", f"npu_preflight_report={path}")
-    assert run.rc == 0, run.output
-    (report,) = json.loads(path.read_text())
-    found = {check["id"]: check for check in report["nodes"][0]["checks"]}
+    unused, found = checked(tmp_path / "verdicts.json")
     assert found["engine.running"]["verdict"] == found["npu.idle.processes"]["verdict"] == "pass"
     assert "but when it was asked alone" in found["node.load"]["seen"]
 

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks import fit
-from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.fit import Sizes, length_of
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.fit import Sizes
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.size import dimensions
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._facts.weights import weights
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.model import processes
@@ -140,10 +140,20 @@ def test_dense_models_and_single_chips_have_fewer_communicators():
 
 @pytest.mark.parametrize(
     "value, tokens",
-    [(4096, 4096), ("32k", 32000), ("32K", 32768), ("1.5M", 1572864), ("auto", 0), (-1, 0), (None, 0), ([], 0)],
+    [
+        (4096, 4096),
+        ("32k", 32000),
+        ("32K", 32768),
+        ("1.5M", 1572864),
+        ("auto", 0),
+        (-1, 0),
+        (None, 0),
+        ([], 0),
+        (True, 0),
+    ],
 )
-def test_length_of(value, tokens):
-    assert length_of(value) == tokens
+def test_the_length_that_the_options_say(value, tokens):
+    assert Sizes(args(**{"max-model-len": value})).length == tokens
 
 
 # -- what the node reads --------------------------------------------------------------------------------------------

@@ -25,7 +25,14 @@ from test_plan import a2
 from test_preflight import facts_of
 
 CANARY = "c4nary-Sw0rdfish"
-CAUSE = {"id": "port-in-use", "line": "Address already in use", "meaning": "A port is taken.", "advice": "Stop it."}
+CAUSE = {
+    "id": "port-in-use",
+    "line": "Address already in use",
+    "meaning": "A port is taken.",
+    "advice": "Stop it.",
+    "consequence": False,
+    "time": "",
+}
 RUNNING = {"status": "running", "exit_code": 0, "oom_killed": False, "restart_count": 0}
 
 
@@ -218,13 +225,14 @@ def test_logs_are_shown_under_their_nodes():
 def test_the_summary_of_logs():
     lines = FilterModule().filters()["logs_summary"](LOGS, "/there").splitlines()
     assert lines[0] == "a2-node1  container exited, exit code 1; 2 lines, 0 of the supervisor"
-    assert lines[1:5] == [
+    assert lines[1:6] == [
+        "          failed first, as far as the logs tell",
         "          note: 5 bytes were left out",
         "          port-in-use: Address already in use",
         "          A port is taken.",
         "          do: Stop it.",
     ]
-    assert lines[5:] == [
+    assert lines[6:] == [
         "a2-node2  nothing was read: Failed to connect",
         "a2-node3  nothing was read: it failed earlier in this run",
         "written to /there",

@@ -69,6 +69,7 @@ def test_cann_s_logs_of_this_start_alone_in_the_order_of_time(docker, tmp_path):
     errors = evidence.cann_errors(engine, "c", 1002)
     assert [text[-8:] for text in errors.splitlines()] == ["number 2", "number 3"]
     assert evidence.cann_errors(engine, "c", 0).count("number") == 3
+    assert [text[-8:] for text in evidence.cann_errors(engine, "c", 1002, 1003).splitlines()] == ["number 2"]
     assert evidence.cann_errors(docker(""), "c", 0) == ""
 
 
@@ -113,4 +114,4 @@ def test_cann_s_logs_in_a_mount_are_there_after_the_container_ended(docker, tmp_
         "Mounts": [{"Source": "/logs", "Destination": "/var/cann"}],
     }
     engine = SimpleNamespace(inspect=lambda kind, name: found)
-    assert "EJ0002" in evidence.cann_errors(engine, "c", 0, str(tmp_path))
+    assert "EJ0002" in evidence.cann_errors(engine, "c", 0, root=str(tmp_path))

@@ -27,6 +27,7 @@ import re
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.check import Check
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.node import planned_chips
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._checks.weights import SEE_SERVED, reported_by_path
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.sizes import size_of
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.verdict import (
     FAIL,
     PASS,
@@ -120,7 +121,7 @@ class Sizes:
         self.offloaded = self._number("cpu-offload-gb") * (1 << 30)
         self.cache = self._number("kv-cache-memory-bytes")
         self.buffer = (_float(node["env"].get("HCCL_BUFFSIZE")) or DEFAULT_BUFFSIZE_MB) * MIB
-        self.length = length_of(self.options.get("max-model-len"))
+        self.length = size_of(self.options.get("max-model-len")) or 0
         self.cache_type = str(self.options.get("kv-cache-dtype") or "auto")
 
     def _number(self, name):
@@ -141,13 +142,6 @@ def _float(value):
     except (TypeError, ValueError):
         return 0.0
     return number if math.isfinite(number) and number > 0 else 0.0
-
-
-def length_of(value):
-    """A max-model-len in tokens, as vLLM reads it: 4096, 32k (1000), 32K (1024); 0 if the model's own counts."""
-    match = re.match(r"(\d+(?:\.\d+)?)([kKmM]?)$", str(value).strip())
-    units = {"": 1, "k": 1000, "K": 1024, "m": 10**6, "M": 1 << 20}
-    return int(float(match.group(1)) * units[match.group(2)]) if match else 0
 
 
 def _experts(found):

@@ -37,7 +37,7 @@ def death(engine, container, since=0, until=None, root="/"):
     """
     log = log_since(engine, container["name"], since, until)
     said = "\n".join([log, container.get("error") or ""])
-    causes = explain(said, container.get("exit_code"), cann_errors(engine, container["name"], since, root))
+    causes = explain(said, container.get("exit_code"), cann_errors(engine, container["name"], since, until, root))
     plain = _STAMP.sub("", log)
     return {
         "causes": causes,
@@ -59,17 +59,22 @@ def causes_of(engine, name, root="/"):
         since = container["started_at"] or 0
         found = death(engine, container, since, root=root)
         if not (_own(found["causes"]) or container["running"] or _SERVED.search(found["log"])):
-            for earlier in [
-                start for start in reversed(engine.starts(name, int(since) - BEFORE)) if start < since - 0.5
-            ][:STARTS]:
-                before = death(engine, dict(container, exit_code=None, error=""), earlier, since, root)
-                if _own(before["causes"]):
-                    found = before
-                    break
-                since = earlier
+            found = _before(engine, container, root) or found
     except EngineError:
         return []
     return [cause for cause in found["causes"] if cause["id"] != "stopped-from-outside"]
+
+
+def _before(engine, container, root):
+    """The latest start before the last one that says something of its own, as of :func:`death`; None where none does."""
+    until = container["started_at"] or 0
+    starts = [start for start in engine.starts(container["name"], int(until) - BEFORE) if start < until - 0.5]
+    for since in starts[: -STARTS - 1 : -1]:
+        found = death(engine, dict(container, exit_code=None, error=""), since, until, root)
+        if _own(found["causes"]):
+            return found
+        until = since
+    return None
 
 
 def _own(causes):
@@ -87,21 +92,21 @@ def log_since(engine, name, since=0, until=None, timeout=60):
     return "" if late or rc != 0 else text
 
 
-def cann_errors(engine, name, since=0, root="/"):
-    """The errors that CANN logged since a time in the container, in the order of time; empty where there are none."""
+def cann_errors(engine, name, since=0, until=None, root="/"):
+    """The errors that CANN logged between two times in the container, in the order of time; empty where there are none."""
     try:
         unused, files = cann_files(engine, name, root)
     except (NoFolder, EngineError, OSError):
         return ""
     texts = []
-    for changed, path in files[:CANN_FILES]:
-        if changed >= since:
-            try:
-                with open(path, "rb") as stream:
-                    stream.seek(max(0, os.fstat(stream.fileno()).st_size - CANN_BYTES))
-                    texts.append(stream.read(CANN_BYTES).decode("utf-8", "replace"))
-            except OSError:
-                continue
+    of_this_start = [path for changed, path in files if since <= changed and (until is None or changed < until)]
+    for path in of_this_start[:CANN_FILES]:
+        try:
+            with open(path, "rb") as stream:
+                stream.seek(max(0, os.fstat(stream.fileno()).st_size - CANN_BYTES))
+                texts.append(stream.read(CANN_BYTES).decode("utf-8", "replace"))
+        except OSError:
+            continue
     return errors_of_cann(texts)
 
 

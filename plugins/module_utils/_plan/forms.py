@@ -18,10 +18,14 @@ _DIRECTORY = re.compile(r"/[^,\n]*[^,\n/]/*\Z")
 
 @dataclass(frozen=True)
 class Form:
-    """``wanted`` names the form in an error; ``fits(value)`` tells whether a value has it, and never fails."""
+    """``wanted`` names the form in an error; ``fits(value)`` tells whether a value has it, and never fails.
+
+    ``choices`` are the values of a form that lists them; an empty tuple for another.
+    """
 
     wanted: str
     fits: Callable
+    choices: tuple = ()
 
 
 def is_directory(value):

@@ -143,9 +143,7 @@ def _key_errors(name, option, value, forms, release):
         path = f"{option}.{key}"
         if key not in known:
             text = f"--{name} contains '{key}'; release {release} has no such key there."
-            if option != _FREE:
-                errors.append(f"{text}{nearest(key, known)} Correct it in vllm_recipe_args.")
-            elif typo_of(key, known):
+            if option != _FREE or typo_of(key, known):
                 errors.append(f"{text}{nearest(key, known)} Correct it in vllm_recipe_args.")
             else:
                 warnings.append(f"{text} vllm-ascend ignores it.")

@@ -11,13 +11,11 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._common.sizes import size_of
 from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.errors import typo_of
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._plan.forms import Form
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT])\Z")
-_UNITS = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _INTEGER = re.compile(r"[+-]?\d{1,18}\Z", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d{1,18}\.?\d{0,18}|\.\d{1,18})([eE][+-]?\d{1,2})?\Z", re.ASCII)
 _BOUND = re.compile(r"(>=|>|<=|<|%)(\S+)\Z")
@@ -29,18 +27,6 @@ _COMPARED = {
     "%": lambda a, b: a % b == 0,
 }
 _TRUTH = ("true", "false", "yes", "no", "on", "off", "y", "n", "t", "f", "1", "0")
-
-
-@dataclass(frozen=True)
-class Form:
-    """``wanted`` names the form in an error; ``fits(value)`` tells whether a value has it, and never fails.
-
-    ``choices`` are the values of a form that lists them; an empty tuple for another.
-    """
-
-    wanted: str
-    fits: Callable
-    choices: tuple = ()
 
 
 @functools.lru_cache(maxsize=None)
@@ -119,13 +105,10 @@ def _float(value):
 
 def _size(value):
     """A whole number as vLLM reads one for people: 8k is 8000, 8K is 8192; None for anything else."""
-    match = _SIZE.match(value.strip()) if isinstance(value, str) else None
-    if match is None:
+    unit = value.strip()[-1:] if isinstance(value, str) else ""
+    if not unit.isalpha():
         return _integer(value)
-    number, unit = match.groups()
-    if "." in number and unit.isupper():
-        return None  # vLLM takes no decimals there
-    return int(float(number) * _UNITS[unit])
+    return None if "." in value and unit.isupper() else size_of(value)  # vLLM takes no decimals there
 
 
 def _is_scalar(value):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import PurePath
 
+from ansible_collections.ascend_ops.vllm.plugins.module_utils._failure.search import first_to_fail
+
 SHOWN_NODES, SHOWN_LOOKS = 20, 12  # lines on the screen
 FAILED_EARLIER = "it failed earlier in this run"
 
@@ -175,12 +177,15 @@ def logs_summary(logs, folder=""):
     def add(host, text):
         lines.append(f"{host:<{width}}  {text}")
 
+    first = first_to_fail({host: result.get("causes") or [] for host, result in logs.items()})
     for host, result in logs.items():
         if "log" not in result:
             add(host, f"nothing was read: {short(result.get('msg') or FAILED_EARLIER, 120)}")
             continue
         log, journal = (len(result[key].splitlines()) for key in ("log", "journal"))
         add(host, f"container {container_line(result['container'])}; {log} lines, {journal} of the supervisor")
+        if host == first and len(logs) > 1:
+            add("", "failed first, as far as the logs tell")
         for note in result.get("notes") or []:
             add("", f"note: {short(note, 150)}")
         for cause in result.get("causes") or []:
